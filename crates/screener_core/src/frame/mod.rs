@@ -1,0 +1,5 @@
+//! Frames: Arrow record batches in and out.
+
+pub mod column;
+pub mod input;
+pub mod output;

@@ -1,0 +1,455 @@
+//! The one list of metric names, and where each metric's value lies.
+//!
+//! The rule compiler, the Python mapping, the Arrow schema and the documentation are all made from
+//! this list. A value that is not ready is `NaN` in a row of values and nowhere else: it leaves the
+//! core as `None` or null. No metric is ever a `NaN` when it is ready.
+
+use std::fmt;
+
+use crate::bar::Bars;
+use crate::ring::Ring;
+use crate::time::{TIMEFRAMES, Window};
+use crate::window::derived::Derived;
+use crate::window::{Cover, Windows};
+
+/// Defines an enum of metrics with their names, in the order of the list.
+macro_rules! metric_names {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Every one, in the order of the list.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name, without a window.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+metric_names! {
+    /// Metrics of the symbol as a whole.
+    Single {
+        /// Last close.
+        Price = "price",
+        /// A value set by the caller.
+        MarketCap = "market_cap",
+        /// Newest consecutive minutes with close above open.
+        UpStreak = "up_streak",
+        /// Newest consecutive minutes with close below open.
+        DownStreak = "down_streak",
+    }
+}
+
+metric_names! {
+    /// Metrics over a sliding window (SPEC 3).
+    Windowed {
+        /// First open.
+        Open = "open",
+        /// Highest high.
+        High = "high",
+        /// Lowest low.
+        Low = "low",
+        /// Last close.
+        Close = "close",
+        /// Sum of base volume.
+        Volume = "volume",
+        /// Sum of quote volume.
+        QuoteVolume = "quote_volume",
+        /// Sum of trades.
+        Trades = "trades",
+        /// Sum of quote volume bought by takers.
+        TakerBuyQuote = "taker_buy_quote",
+        /// Change of price in %.
+        Change = "change",
+        /// Range of price in % of the open.
+        Range = "range",
+        /// Volume-weighted average price.
+        Vwap = "vwap",
+        /// Volume-weighted close position.
+        Vcp = "vcp",
+        /// Pivot.
+        FibPivot = "fib_pivot",
+        /// Resistance at 0.382 of the range.
+        FibR1 = "fib_r1",
+        /// Resistance at 0.618 of the range.
+        FibR2 = "fib_r2",
+        /// Resistance at the range.
+        FibR3 = "fib_r3",
+        /// Support at 0.382 of the range.
+        FibS1 = "fib_s1",
+        /// Support at 0.618 of the range.
+        FibS2 = "fib_s2",
+        /// Support at the range.
+        FibS3 = "fib_s3",
+        /// Quote volume relative to the window before.
+        VolumeRatio = "volume_ratio",
+        /// Part of the quote volume bought by takers.
+        TakerRatio = "taker_ratio",
+        /// Minutes filled or absent at the source.
+        Synthetic = "synthetic",
+    }
+}
+
+metric_names! {
+    /// Indicators on clock-aligned bars (SPEC 4).
+    Barred {
+        /// Relative strength index, 14.
+        Rsi = "rsi",
+        /// MACD 12/26.
+        Macd = "macd",
+        /// Its signal, 9.
+        MacdSignal = "macd_signal",
+        /// Their difference.
+        MacdHist = "macd_hist",
+        /// Upper Bollinger band.
+        BbUpper = "bb_upper",
+        /// Middle Bollinger band.
+        BbMiddle = "bb_middle",
+        /// Lower Bollinger band.
+        BbLower = "bb_lower",
+    }
+}
+
+const WINDOWED: usize = Windowed::ALL.len();
+const BARRED: usize = Barred::ALL.len();
+const SINGLES: usize = Single::ALL.len();
+
+/// One metric: what is measured, and over which window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Metric {
+    /// Of the symbol as a whole.
+    Single(Single),
+    /// Over a sliding window.
+    Windowed(Windowed, Window),
+    /// On bars of one of the six lengths.
+    Barred(Barred, Window),
+}
+
+impl Metric {
+    /// The metric called `name`; windows may be written in any unit (`change_60m` is `change_1h`).
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        if let Some(single) = Single::ALL.iter().find(|single| single.name() == name) {
+            return Some(Self::Single(*single));
+        }
+        let (kind, window) = name.rsplit_once('_')?;
+        let window = Window::parse(window).ok()?;
+        if let Some(windowed) = Windowed::ALL.iter().find(|windowed| windowed.name() == kind) {
+            return Some(Self::Windowed(*windowed, window));
+        }
+        let barred = Barred::ALL.iter().find(|barred| barred.name() == kind)?;
+        TIMEFRAMES.contains(&window).then_some(Self::Barred(*barred, window))
+    }
+
+    /// The window it is measured over, if any.
+    #[must_use]
+    pub const fn window(self) -> Option<Window> {
+        match self {
+            Self::Single(_) => None,
+            Self::Windowed(_, window) | Self::Barred(_, window) => Some(window),
+        }
+    }
+
+    /// Minutes it looks back at, for the question whether one of them is pending: the window, and
+    /// for the volume ratio as many before it.
+    #[must_use]
+    pub const fn reach(self) -> i64 {
+        match self {
+            Self::Single(_) => 0,
+            Self::Windowed(Windowed::VolumeRatio, window) => 2 * window.span(),
+            Self::Windowed(_, window) | Self::Barred(_, window) => window.span(),
+        }
+    }
+
+    /// Whether its values are whole numbers.
+    #[must_use]
+    pub const fn is_count(self) -> bool {
+        matches!(
+            self,
+            Self::Single(Single::UpStreak | Single::DownStreak)
+                | Self::Windowed(Windowed::Synthetic, _)
+        )
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Single(single) => f.write_str(single.name()),
+            Self::Windowed(windowed, window) => write!(f, "{}_{window}", windowed.name()),
+            Self::Barred(barred, window) => write!(f, "{}_{window}", barred.name()),
+        }
+    }
+}
+
+/// Where a metric lies in a row of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot's value in a row.
+    #[inline]
+    #[must_use]
+    pub fn of(self, values: &[f64]) -> f64 {
+        values[usize::from(self.0)]
+    }
+
+    /// Puts the slot's value into a row.
+    #[inline]
+    pub fn put(self, value: f64, values: &mut [f64]) {
+        values[usize::from(self.0)] = value;
+    }
+}
+
+/// Windows are worked on two at a time: a block holds every windowed metric of both.
+const BLOCK: usize = 2 * WINDOWED;
+
+/// The same for the bars' indicators.
+const BAR_BLOCK: usize = 2 * BARRED;
+
+const BAR_BLOCKS: usize = TIMEFRAMES.len() / 2;
+
+/// Which windows are followed, and so which metrics there are and where their values lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    windows: Box<[Window]>,
+}
+
+impl Layout {
+    /// A layout of the six default windows and `more`, sorted, each once.
+    #[must_use]
+    pub fn new(more: impl IntoIterator<Item = Window>) -> Self {
+        let mut windows: Vec<Window> = TIMEFRAMES.into_iter().chain(more).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        Self { windows: windows.into() }
+    }
+
+    /// The windows followed, shortest first.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// Numbers in a row of values.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.bars_begin() + BAR_BLOCKS * BAR_BLOCK + SINGLES
+    }
+
+    /// A row in which nothing is ready.
+    #[must_use]
+    pub fn row(&self) -> Vec<f64> {
+        vec![f64::NAN; self.width()]
+    }
+
+    fn bars_begin(&self) -> usize {
+        self.windows.len().div_ceil(2) * BLOCK
+    }
+
+    /// Where `metric` lies; `None` when its window is not followed.
+    #[must_use]
+    pub fn slot(&self, metric: Metric) -> Option<Slot> {
+        let paired = |index: usize, kind: usize, block: usize| {
+            index / 2 * block + kind * 2 + index % 2
+        };
+        let place = match metric {
+            Metric::Windowed(windowed, window) => {
+                let index = self.windows.binary_search(&window).ok()?;
+                paired(index, windowed as usize, BLOCK)
+            }
+            Metric::Barred(barred, window) => {
+                let index = TIMEFRAMES.iter().position(|timeframe| *timeframe == window)?;
+                self.bars_begin() + paired(index, barred as usize, BAR_BLOCK)
+            }
+            Metric::Single(single) => {
+                self.bars_begin() + BAR_BLOCKS * BAR_BLOCK + single as usize
+            }
+        };
+        u16::try_from(place).ok().map(Slot)
+    }
+
+    /// Every metric, in the order of the columns of a frame: the symbol's own, then window by
+    /// window those over it and the indicators on bars of its length.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric> + '_ {
+        let singles = Single::ALL.iter().copied().map(Metric::Single);
+        singles.chain(self.windows.iter().flat_map(|window| {
+            let windowed = Windowed::ALL.iter().map(|kind| Metric::Windowed(*kind, *window));
+            let barred = Barred::ALL.iter().map(|kind| Metric::Barred(*kind, *window));
+            windowed.chain(barred.filter(|_| TIMEFRAMES.contains(window)))
+        }))
+    }
+}
+
+/// What all metrics of a symbol are computed from.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Its minutes.
+    pub ring: &'a Ring,
+    /// Its windows, in the layout's order.
+    pub windows: &'a Windows,
+    /// Its bars.
+    pub bars: &'a Bars,
+    /// Newest consecutive minutes that rose (positive) or fell (negative).
+    pub streak: i32,
+    /// The value set by the caller.
+    pub market_cap: Option<f64>,
+}
+
+impl Reading<'_> {
+    /// Computes every metric into `values`, a row of [`Layout::width`] numbers.
+    pub fn fill(&self, values: &mut [f64]) {
+        let lengths = self.windows.lengths();
+        let (windowed, rest) = values.split_at_mut(lengths.len().div_ceil(2) * BLOCK);
+        let (barred, singles) = rest.split_at_mut(BAR_BLOCKS * BAR_BLOCK);
+        let (pairs, _) = windowed.as_chunks_mut::<BLOCK>();
+        let ready = Readiness::of(self.ring);
+        for (index, block) in pairs.iter_mut().enumerate() {
+            // The last of an odd number of windows fills both lanes.
+            let lanes = [2 * index, (2 * index + 1).min(lengths.len() - 1)];
+            self.fill_windows(lanes, block);
+            ready.clear_unready(lengths[lanes[0]], 0, block);
+            ready.clear_unready(lengths[lanes[1]], 1, block);
+        }
+        let (pairs, _) = barred.as_chunks_mut::<BAR_BLOCK>();
+        for (index, block) in pairs.iter_mut().enumerate() {
+            self.fill_bars(2 * index, block);
+        }
+        singles[Single::Price as usize] = self.ring.newest_row().close;
+        singles[Single::MarketCap as usize] = self.market_cap.unwrap_or(f64::NAN);
+        singles[Single::UpStreak as usize] = f64::from(self.streak.max(0));
+        singles[Single::DownStreak as usize] = f64::from((-self.streak).max(0));
+    }
+
+    #[inline]
+    fn fill_windows(&self, lanes: [usize; 2], block: &mut [f64; BLOCK]) {
+        let covers =
+            [self.windows.cover(lanes[0], self.ring), self.windows.cover(lanes[1], self.ring)];
+        let mut put = |kind: Windowed, lanes: [f64; 2]| {
+            block[2 * kind as usize] = lanes[0];
+            block[2 * kind as usize + 1] = lanes[1];
+        };
+        let covered = |part: fn(&Cover) -> f64| [part(&covers[0]), part(&covers[1])];
+        put(Windowed::Open, covered(|c| c.open));
+        put(Windowed::High, covered(|c| c.high));
+        put(Windowed::Low, covered(|c| c.low));
+        put(Windowed::Close, covered(|c| c.close));
+        put(Windowed::Volume, covered(|c| c.amounts[0]));
+        put(Windowed::QuoteVolume, covered(|c| c.amounts[1]));
+        put(Windowed::Trades, covered(|c| c.amounts[2]));
+        put(Windowed::TakerBuyQuote, covered(|c| c.amounts[3]));
+        put(Windowed::Synthetic, covered(|c| f64::from(c.synthetic)));
+        let derived = Derived::of(&covers);
+        put(Windowed::Change, derived.change.to_array());
+        put(Windowed::Range, derived.range.to_array());
+        put(Windowed::Vwap, derived.vwap.to_array());
+        put(Windowed::Vcp, derived.vcp.to_array());
+        put(Windowed::FibPivot, derived.fib_pivot.to_array());
+        put(Windowed::FibR1, derived.fib_r[0].to_array());
+        put(Windowed::FibR2, derived.fib_r[1].to_array());
+        put(Windowed::FibR3, derived.fib_r[2].to_array());
+        put(Windowed::FibS1, derived.fib_s[0].to_array());
+        put(Windowed::FibS2, derived.fib_s[1].to_array());
+        put(Windowed::FibS3, derived.fib_s[2].to_array());
+        put(Windowed::VolumeRatio, derived.volume_ratio.to_array());
+        put(Windowed::TakerRatio, derived.taker_ratio.to_array());
+    }
+
+    #[inline]
+    fn fill_bars(&self, first: usize, block: &mut [f64; BAR_BLOCK]) {
+        for lane in 0..2 {
+            let value = self.bars.value(first + lane, self.ring);
+            let mut put = |kind: Barred, number: f64| block[2 * kind as usize + lane] = number;
+            put(Barred::Rsi, value.rsi);
+            put(Barred::Macd, value.macd.macd);
+            put(Barred::MacdSignal, value.macd.signal);
+            put(Barred::MacdHist, value.macd.histogram);
+            put(Barred::BbUpper, value.bands.upper);
+            put(Barred::BbMiddle, value.bands.middle);
+            put(Barred::BbLower, value.bands.lower);
+        }
+    }
+}
+
+/// How long a symbol has been followed, and for how long everything about it has been known.
+#[derive(Clone, Copy, Debug)]
+struct Readiness {
+    followed: i64,
+    trades_known: i64,
+    taker_known: i64,
+}
+
+impl Readiness {
+    fn of(ring: &Ring) -> Self {
+        let (newest, marks) = (ring.newest(), ring.marks());
+        Self {
+            followed: ring.followed(),
+            trades_known: newest - marks.no_trades,
+            taker_known: newest - marks.no_taker_quote,
+        }
+    }
+
+    /// Clears what is not ready in one lane of a block.
+    #[inline]
+    fn clear_unready(self, window: Window, lane: usize, block: &mut [f64; BLOCK]) {
+        let span = window.span();
+        let all = self.followed >= 2 * span && self.trades_known.min(self.taker_known) >= span;
+        if !all {
+            self.clear(span, lane, block);
+        }
+    }
+
+    #[cold]
+    fn clear(self, span: i64, lane: usize, block: &mut [f64; BLOCK]) {
+        if self.followed < span {
+            block.iter_mut().skip(lane).step_by(2).for_each(|value| *value = f64::NAN);
+            return;
+        }
+        let mut clear = |kind: Windowed| block[2 * kind as usize + lane] = f64::NAN;
+        if self.followed < 2 * span {
+            clear(Windowed::VolumeRatio);
+        }
+        if self.trades_known < span {
+            clear(Windowed::Trades);
+        }
+        if self.taker_known < span {
+            clear(Windowed::TakerBuyQuote);
+            clear(Windowed::TakerRatio);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_metric_has_a_name_that_reads_back_and_a_slot_of_its_own() {
+        let layout = Layout::new([7, 10, 1440].map(|minutes| Window::new(minutes).unwrap()));
+        let mut slots = HashSet::new();
+        for metric in layout.metrics() {
+            assert_eq!(Metric::parse(&metric.to_string()), Some(metric));
+            let slot = layout.slot(metric).unwrap();
+            assert!(usize::from(slot.0) < layout.width());
+            assert!(slots.insert(slot.0), "{metric} shares its slot");
+        }
+        assert_eq!(slots.len(), 8 * WINDOWED + 6 * BARRED + SINGLES);
+    }
+
+    #[test]
+    fn names_that_are_none() {
+        for name in ["", "change", "change_", "change_5", "_5m", "rsi_10m", "chnge_5m", "change_2d", "price_5m"] {
+            assert_eq!(Metric::parse(name), None, "{name}");
+        }
+        assert_eq!(Metric::parse("change_60m").unwrap().to_string(), "change_1h");
+        assert!(Layout::new([]).slot(Metric::parse("change_10m").unwrap()).is_none());
+    }
+}

@@ -1,0 +1,239 @@
+//! Conditions compiled against a layout: names become slots, and most clauses one comparison.
+
+use super::Rule;
+use super::expr::{Comparison, Expr, Function, HIGHEST, Operator};
+use crate::metrics::{Layout, Metric, Slot};
+
+/// A metric the compiled condition needs is not followed by the layout it is compiled against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the window of {metric} is not followed")]
+pub struct NotFollowed {
+    /// The metric.
+    pub metric: Metric,
+}
+
+
+/// All the conditions of a rule, ready to be judged.
+#[derive(Clone, Debug)]
+pub struct Program {
+    clauses: Box<[Clause]>,
+    /// Metrics that have to be ready, each once.
+    needed: Box<[Slot]>,
+    /// Minutes looked back at: none of them may be pending.
+    reach: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Clause {
+    /// `a * x <= b * y`, the shape of nearly every clause.
+    Compare(Operand, Comparison, Operand),
+    /// Anything else.
+    General(Code),
+}
+
+/// A number, or a multiple of a metric.
+#[derive(Clone, Copy, Debug)]
+enum Operand {
+    Number(f64),
+    Multiple(f64, Slot),
+}
+
+impl Operand {
+    #[inline]
+    fn value(self, values: &[f64]) -> f64 {
+        match self {
+            Self::Number(number) => number,
+            Self::Multiple(factor, slot) => factor * slot.of(values),
+        }
+    }
+
+    fn of(expr: &Expr, layout: &Layout) -> Result<Option<Self>, NotFollowed> {
+        Ok(match expr {
+            Expr::Number(number) => Some(Self::Number(*number)),
+            Expr::Metric(metric) => Some(Self::Multiple(1.0, slot(*metric, layout)?)),
+            Expr::Arithmetic(Operator::Multiply, left, right) => match (&**left, &**right) {
+                (Expr::Number(factor), Expr::Metric(metric))
+                | (Expr::Metric(metric), Expr::Number(factor)) => {
+                    Some(Self::Multiple(*factor, slot(*metric, layout)?))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+}
+
+fn slot(metric: Metric, layout: &Layout) -> Result<Slot, NotFollowed> {
+    layout.slot(metric).ok_or(NotFollowed { metric })
+}
+
+impl Program {
+    /// Compiles what is read of `rule`.
+    ///
+    /// # Errors
+    /// When the layout does not follow a window that is named.
+    pub fn compile(rule: &Rule, floors: bool, layout: &Layout) -> Result<Self, NotFollowed> {
+        let clauses = rule.conditions(floors).flat_map(Expr::clauses);
+        let needed = rule.needed(floors).into_iter().map(|metric| slot(metric, layout));
+        Ok(Self {
+            clauses: clauses.map(|clause| Clause::of(clause, layout)).collect::<Result<_, _>>()?,
+            needed: needed.collect::<Result<_, _>>()?,
+            reach: rule.metrics(floors).into_iter().map(Metric::reach).max().unwrap_or(0),
+        })
+    }
+
+    /// Whether the conditions hold, with no pending minute among the newest `settled` ones.
+    #[inline]
+    #[must_use]
+    pub fn holds(&self, values: &[f64], settled: i64) -> bool {
+        self.clauses.iter().all(|clause| clause.holds(values))
+            && settled >= self.reach
+            && self.needed.iter().all(|slot| !slot.of(values).is_nan())
+    }
+}
+
+impl Clause {
+    fn of(clause: &Expr, layout: &Layout) -> Result<Self, NotFollowed> {
+        if let Expr::Compare(comparison, left, right) = clause {
+            if let (Some(left), Some(right)) = (Operand::of(left, layout)?, Operand::of(right, layout)?) {
+                return Ok(Self::Compare(left, *comparison, right));
+            }
+        }
+        Ok(Self::General(Code::compile(clause, layout)?))
+    }
+
+    #[inline]
+    fn holds(&self, values: &[f64]) -> bool {
+        match self {
+            Self::Compare(left, comparison, right) => {
+                comparison.holds(left.value(values), right.value(values))
+            }
+            Self::General(code) => code.run(values) == Some(1.0),
+        }
+    }
+}
+
+/// Any expression as operations on a stack; conditions are 1 or 0.
+#[derive(Clone, Debug)]
+pub struct Code(Box<[Operation]>);
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Number(f64),
+    Load(Slot),
+    LoadOr(Slot, f64),
+    Negate,
+    Arithmetic(Operator),
+    Call(Function, usize),
+    Compare(Comparison),
+    And,
+    Or,
+    Not,
+}
+
+impl Code {
+    /// Compiles `expr`.
+    ///
+    /// # Errors
+    /// When the layout does not follow a window that is named.
+    pub fn compile(expr: &Expr, layout: &Layout) -> Result<Self, NotFollowed> {
+        let mut operations = Vec::new();
+        emit(expr, layout, &mut operations)?;
+        Ok(Self(operations.into()))
+    }
+
+    /// The value; `None` when a metric is not ready or a number on the way is not finite. Every
+    /// part is looked at, so that what is undefined cannot hide behind an `or`.
+    #[must_use]
+    pub fn run(&self, values: &[f64]) -> Option<f64> {
+        let mut stack = [0.0_f64; HIGHEST];
+        let mut height = 0;
+        for operation in &self.0 {
+            let takes = operation.takes();
+            let from = usize::checked_sub(height, takes)?;
+            let result = operation.apply(stack.get(from..height)?, values);
+            if !result.is_finite() {
+                return None;
+            }
+            *stack.get_mut(from)? = result;
+            height = from + 1;
+        }
+        stack.first().copied()
+    }
+}
+
+impl Operation {
+    const fn takes(self) -> usize {
+        match self {
+            Self::Number(_) | Self::Load(_) | Self::LoadOr(..) => 0,
+            Self::Negate | Self::Not => 1,
+            Self::Arithmetic(_) | Self::Compare(_) | Self::And | Self::Or => 2,
+            Self::Call(_, count) => count,
+        }
+    }
+
+    fn apply(self, taken: &[f64], values: &[f64]) -> f64 {
+        let truth = |holds: bool| f64::from(u8::from(holds));
+        match (self, taken) {
+            (Self::Number(number), _) => number,
+            (Self::Load(slot), _) => slot.of(values),
+            (Self::LoadOr(slot, instead), _) => {
+                let value = slot.of(values);
+                if value.is_nan() { instead } else { value }
+            }
+            (Self::Negate, [x]) => -x,
+            (Self::Not, [x]) => truth(*x == 0.0),
+            (Self::Arithmetic(operator), [left, right]) => operator.apply(*left, *right),
+            (Self::Compare(comparison), [left, right]) => truth(comparison.holds(*left, *right)),
+            (Self::And, [left, right]) => truth(*left != 0.0 && *right != 0.0),
+            (Self::Or, [left, right]) => truth(*left != 0.0 || *right != 0.0),
+            (Self::Call(Function::Abs, _), [x]) => x.abs(),
+            (Self::Call(Function::Min, _), parts) => parts.iter().copied().fold(f64::INFINITY, f64::min),
+            (Self::Call(Function::Max, _), parts) => {
+                parts.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+            }
+            _ => f64::NAN,
+        }
+    }
+}
+
+fn emit(expr: &Expr, layout: &Layout, into: &mut Vec<Operation>) -> Result<(), NotFollowed> {
+    let mut parts = |parts: &[&Expr]| parts.iter().try_for_each(|part| emit(part, layout, into));
+    let last = match expr {
+        Expr::Number(number) => Operation::Number(*number),
+        Expr::Metric(metric) => Operation::Load(slot(*metric, layout)?),
+        Expr::Default(metric, value) => Operation::LoadOr(slot(*metric, layout)?, *value),
+        Expr::Negate(inner) => parts(&[inner]).map(|()| Operation::Negate)?,
+        Expr::Not(inner) => parts(&[inner]).map(|()| Operation::Not)?,
+        Expr::Arithmetic(operator, left, right) => {
+            parts(&[left, right]).map(|()| Operation::Arithmetic(*operator))?
+        }
+        Expr::Compare(comparison, left, right) => {
+            parts(&[left, right]).map(|()| Operation::Compare(*comparison))?
+        }
+        Expr::Call(function, arguments) => {
+            arguments.iter().try_for_each(|argument| emit(argument, layout, into))?;
+            Operation::Call(*function, arguments.len())
+        }
+        Expr::And(conditions) => return emit_joined(conditions, Operation::And, layout, into),
+        Expr::Or(conditions) => return emit_joined(conditions, Operation::Or, layout, into),
+    };
+    into.push(last);
+    Ok(())
+}
+
+/// Conditions joined pair by pair, so that any number of them needs little stack.
+fn emit_joined(
+    conditions: &[Expr],
+    join: Operation,
+    layout: &Layout,
+    into: &mut Vec<Operation>,
+) -> Result<(), NotFollowed> {
+    for (index, condition) in conditions.iter().enumerate() {
+        emit(condition, layout, into)?;
+        if index > 0 {
+            into.push(join);
+        }
+    }
+    Ok(())
+}
