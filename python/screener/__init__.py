@@ -1,0 +1,52 @@
+"""Watches every perpetual on an exchange and tells what just began to move, and why.
+
+The core is Rust. Frames come in and go out by the Arrow PyCapsule interface; polars is imported
+only by what returns a frame.
+"""
+
+from screener._core import (
+    Alert,
+    Candle,
+    Clause,
+    Engine,
+    Explanation,
+    Rule,
+    RuleSet,
+    __version__,
+)
+from screener.demo import demo_market
+from screener.errors import (
+    CandleError,
+    DataError,
+    RuleError,
+    ScreenerError,
+    StateError,
+    UnknownSymbolError,
+)
+from screener.klines import read_klines
+from screener.quality import KlineReport, inspect_klines
+from screener.replay import Replay, replay, windows
+
+__all__ = [
+    "Alert",
+    "Candle",
+    "CandleError",
+    "Clause",
+    "DataError",
+    "Engine",
+    "Explanation",
+    "KlineReport",
+    "Replay",
+    "Rule",
+    "RuleError",
+    "RuleSet",
+    "ScreenerError",
+    "StateError",
+    "UnknownSymbolError",
+    "__version__",
+    "demo_market",
+    "inspect_klines",
+    "read_klines",
+    "replay",
+    "windows",
+]

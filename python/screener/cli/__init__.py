@@ -1,0 +1,22 @@
+"""The command `screener`.
+
+`app` declares commands and options; `inputs` turns them into candles and rules; `alerts`,
+`explain` and `rulesets` compute what there is to tell; `output` lays it out and `files` writes it.
+"""
+
+import sys
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run `screener`: exits with 0, or 1 for a refusal, 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        # Here, so that Ctrl-C is as quiet while the command's libraries load.
+        from screener.cli.app import run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

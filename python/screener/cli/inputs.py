@@ -1,0 +1,147 @@
+"""What a command is given: candles out of files or the made-up market, rules, times."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from screener._core import RuleSet
+from screener.cli.output import say, status
+from screener.demo import demo_market
+from screener.errors import DataError, RuleError, ScreenerError
+from screener.klines import read_klines
+from screener.klines.unpack import expand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import polars as pl
+
+    Filling = Literal["typical"] | None
+
+__all__ = ["as_options", "load_rules", "moment", "read", "read_of", "rule_problem"]
+
+_NO_INPUT = (
+    "no candles: give files of one-minute candles (CSV, zip, gz, parquet, Feather or JSON), "
+    "or --demo for a made-up market"
+)
+_NO_TIME = "write it like 2025-02-03T02:10 (UTC where it names no zone), or in ms since 1970"
+
+# Fewer digits are a year or a date, not milliseconds.
+_LEAST_DIGITS = 12
+
+_ARGUMENT = re.compile(r'\b(pass|with) (\w+)="([^"]+)"')
+
+
+def as_options(text: str) -> str:
+    """Advice for callers of the library as advice for users of the command."""
+    return _ARGUMENT.sub(lambda m: f"{m[1]} --{m[2].replace('_', '-')} {m[3]}", text)
+
+
+def moment(text: str) -> int:
+    """Milliseconds of a time that an option was given."""
+    if text.isdecimal() and len(text) >= _LEAST_DIGITS:
+        return int(text)
+    try:
+        parsed = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time: {_NO_TIME}") from error
+    utc = parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)
+    return (utc - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+
+
+# -- candles -------------------------------------------------------------------------------------
+
+
+def read(
+    files: Sequence[str], *, demo: bool, symbol: str | None, quote_volume: Filling
+) -> pl.DataFrame:
+    """The candles of all files; `symbol` is whose they are where the rows do not tell."""
+    return _timed(files, demo, lambda: read_klines(files, symbol=symbol, quote_volume=quote_volume))
+
+
+def read_of(
+    symbol: str, files: Sequence[str], *, demo: bool, quote_volume: Filling
+) -> pl.DataFrame:
+    """The same; `symbol` is whose they are where neither the rows nor the file's name tell."""
+    import polars as pl
+
+    def read_file(path: str) -> pl.DataFrame:
+        try:
+            return read_klines(path, quote_volume=quote_volume)
+        except DataError as error:
+            if error.column != "symbol":
+                raise
+        return read_klines(path, symbol=symbol, quote_volume=quote_volume)
+
+    return _timed(files, demo, lambda: pl.concat([*map(read_file, expand(files))], how="diagonal"))
+
+
+def _timed(
+    files: Sequence[str], demo: bool, read_files: Callable[[], pl.DataFrame]
+) -> pl.DataFrame:
+    if demo and files:
+        raise _wrong_usage("give files or --demo, not both")
+    if not demo and not files:
+        raise _wrong_usage(_NO_INPUT)
+    began = perf_counter()
+    with status("making a market" if demo else f"reading {len(files)} files"):
+        frame = demo_market() if demo else read_files()
+    names = frame["symbol"].n_unique()
+    plural = "" if names == 1 else "s"
+    seconds = perf_counter() - began
+    say(f"read {frame.height:,} rows of {names:,} symbol{plural} in {seconds:.2f} s")
+    return frame
+
+
+def _wrong_usage(text: str) -> typer.Exit:
+    say(f"error: {text}")
+    return typer.Exit(2)
+
+
+# -- rules ---------------------------------------------------------------------------------------
+
+
+def load_rules(rules: str, *, floors: bool) -> RuleSet:
+    """The rules of a preset or a file; what is wrong with a file is shown in its text."""
+    try:
+        return RuleSet.load(rules, floors=floors)
+    except RuleError as error:
+        if error.line is None:
+            raise
+        with suppress(OSError, UnicodeDecodeError):
+            text = Path(rules).read_text(encoding="utf-8")
+            raise ScreenerError(reason=rule_problem(rules, text, error)) from error
+        raise
+
+
+def rule_problem(path: str, text: str, error: RuleError) -> str:
+    """Where in a file what is wrong, the line with a caret, and what to write instead."""
+    line, column = error.line or 1, error.column or 1
+    rule = None if error.rule is None else f"rule {error.rule!r}"
+    what = ", ".join(part for part in (rule, error.field) if part)
+    message = f"{path}:{line}:{column}: {what}{what and ': '}{error.reason}"
+    lines = text.splitlines()
+    shown = lines[line - 1] if line <= len(lines) else ""
+    number = str(line)
+    caret = "".join(map(_blank, shown[: column - 1])) + "^"
+    excerpt = f"  {number} | {shown}\n  {' ' * len(number)} | {caret}"
+    if error.suggestion is None:
+        return f"{message}\n{excerpt}"
+    is_name = not any(map(str.isspace, error.suggestion))
+    advice = f"did you mean {error.suggestion!r}?" if is_name else error.suggestion
+    return f"{message}\n{excerpt}\n{advice}"
+
+
+def _blank(character: str) -> str:
+    """Blanks as wide as the character, to put a caret under the one after it."""
+    if character == "\t":
+        return character
+    return "  " if unicodedata.east_asian_width(character) in "WF" else " "

@@ -1,0 +1,188 @@
+"""What the steps hand on: where cells came from, and the cells under our names of columns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from screener.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+__all__ = [
+    "ARCHIVE_COLUMNS",
+    "COLUMNS",
+    "REQUIRED",
+    "Origin",
+    "Table",
+    "excerpt",
+    "select",
+    "snake_case",
+]
+
+# The columns of the exchange archive and of its REST rows, in their order.
+ARCHIVE_COLUMNS = (
+    "open_time",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "close_time",
+    "quote_volume",
+    "trades",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+    "ignore",
+)
+
+REQUIRED = ("open_time", "open", "high", "low", "close", "volume")
+
+# Output columns in their order, each with the names it has elsewhere (in snake case, best first).
+# `close_time` is read to tell the interval and left out of the output.
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "symbol": ("pair", "ticker"),
+    "open_time": ("timestamp", "datetime", "date", "time", "ts", "start_time"),
+    "open": (),
+    "high": (),
+    "low": (),
+    "close": (),
+    "volume": ("vol", "base_volume", "base_asset_volume"),
+    "quote_volume": ("quote_asset_volume", "quote_vol", "quote_av", "qav", "turnover"),
+    "trades": ("count", "number_of_trades", "num_trades", "trade_count", "trades_count"),
+    "taker_buy_volume": (
+        "taker_buy_base_asset_volume",
+        "taker_buy_base_volume",
+        "taker_buy_base_vol",
+        "taker_buy_base",
+        "taker_buy_vol",
+        "taker_base_volume",
+        "taker_base_vol",
+        "tb_base_av",
+    ),
+    "taker_buy_quote_volume": (
+        "taker_buy_quote_asset_volume",
+        "taker_buy_quote_vol",
+        "taker_buy_quote",
+        "taker_quote_volume",
+        "taker_quote_vol",
+        "tb_quote_av",
+    ),
+    "closed": ("is_closed",),
+    "event_time": (),
+    "source": (),
+    "close_time": ("end_time",),
+}
+
+COLUMNS = tuple(_ALIASES)
+
+_ARCHIVE_NAME = re.compile(
+    r"(?P<symbol>.+?)-(?P<interval>\d{1,2}(?:s|mo|m|h|d|w|M))(?:-\d{4}-\d{2}[^.]*)?(?:\..*)?"
+)
+
+_FETCH_AGAIN = "fetch the file again: it is damaged or was cut off"
+_EXCERPT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where bytes came from: a file, or a member of a zip."""
+
+    path: str
+    member: str | None = None
+
+    def error(
+        self,
+        reason: str,
+        *,
+        column: str | None = None,
+        row: int | None = None,
+        line: int | None = None,
+        remedy: str = _FETCH_AGAIN,
+    ) -> DataError:
+        """The error that names this place, to be raised."""
+        member = "" if self.member is None else f"{self.member}: "
+        return DataError(
+            reason=member + reason,
+            path=self.path,
+            column=column,
+            row=row,
+            line=line,
+            remedy=remedy,
+        )
+
+    def symbol(self) -> str | None:
+        """Symbol by the archive's way of naming files; its other intervals are refused."""
+        names = (Path(name).name for name in (self.path, self.member) if name is not None)
+        matches = [match for match in map(_ARCHIVE_NAME.fullmatch, names) if match is not None]
+        for match in matches:
+            if match["interval"] != "1m":
+                raise self.error(
+                    f"by its name this file holds candles of {match['interval']}",
+                    remedy="read files of interval 1m: longer windows are made from them",
+                )
+        # Not every downloader decodes the name of a Chinese symbol.
+        return unquote(matches[0]["symbol"]) if matches else None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as a file holds them, under our names; texts have a line number for each row."""
+
+    origin: Origin
+    cells: pl.DataFrame
+    lines: pl.Series | None = None
+
+    def error(self, reason: str, *, column: str, row: int, remedy: str) -> DataError:
+        """The error that names this cell, by its line where there is one; to be raised."""
+        if self.lines is None:
+            return self.origin.error(reason, column=column, row=row, remedy=remedy)
+        line = int(self.lines[row])
+        return self.origin.error(reason, column=column, line=line, remedy=remedy)
+
+
+def select(origin: Origin, frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The columns we know, under our names; `names` are those the file has, by position."""
+    import polars as pl
+
+    positions = _positions(origin, names)
+    return frame.select(pl.nth(position).alias(name) for name, position in positions.items())
+
+
+def _positions(origin: Origin, names: Sequence[str]) -> dict[str, int]:
+    plain = [snake_case(name) for name in names]
+    found: dict[str, int] = {}
+    for name, aliases in _ALIASES.items():
+        present = next((alias for alias in (name, *aliases) if alias in plain), None)
+        if present is None:
+            continue
+        if plain.count(present) > 1:
+            raise origin.error(
+                "two columns have this name", column=present, remedy="rename or drop one of them"
+            )
+        found[name] = plain.index(present)
+    missing = next((name for name in REQUIRED if name not in found), None)
+    if missing is not None:
+        raise origin.error(
+            f"no such column; there are {excerpt(', '.join(names))}",
+            column=missing,
+            remedy=f"name the columns {', '.join(REQUIRED)} in the file",
+        )
+    return found
+
+
+def snake_case(name: str) -> str:
+    """`openTime`, `Open time` and `open_time` alike."""
+    humps = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"\W+", "_", humps).strip("_").lower()
+
+
+def excerpt(text: str) -> str:
+    """Enough of a text to recognise it."""
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…"

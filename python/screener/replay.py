@@ -1,0 +1,126 @@
+"""History through the very same engine: alerts it would have raised, metrics it would have had."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from screener import _core
+from screener.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from screener.types import ArrowFrame, Evaluate, Gaps, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay gives.
+
+    Attributes:
+        alerts: One row an alert, ordered by ``triggered_at``, ``symbol``, ``rule``. Columns as in
+            `Alert`; ``evidence`` is a struct with a field for every metric the rules name.
+        stats: What the candles were counted as (`Engine.stats`).
+    """
+
+    alerts: pl.DataFrame
+    stats: dict[str, int]
+
+
+def replay(
+    frame: ArrowFrame,
+    rules: Rules = "futures",
+    *,
+    floors: bool = False,
+    evaluate: Evaluate = "close",
+    exchange: str = "binance",
+    gaps: Gaps = "pending",
+    start: int | str | dt.datetime | None = None,
+) -> Replay:
+    """Replays candles through the engine that screens live.
+
+    Rows may come in any order: each symbol's are taken by the time they could be known, which is
+    ``event_time`` where it is given and the close of the minute elsewhere. So a journal of what
+    arrived replays as it arrived, and an archive as if nothing had been late.
+
+    Args:
+        frame: Candles, columns as in `Candle`; anything with ``__arrow_c_stream__``.
+        rules: A `RuleSet`, a preset's name, or the path of a ``.toml`` file.
+        floors: Whether the rules' floors are on, when `rules` is a name or a path.
+        evaluate: ``"close"`` judges closed minutes, ``"update"`` every update too.
+        exchange: Part of every alert's id.
+        gaps: ``"pending"``: rules over a missing minute do not hold. ``"absent"``: they may.
+        start: Rows that open before it only warm up: ms since the epoch, an ISO 8601 text or a
+            datetime (UTC where it names no zone). By default all rows are judged; rules hold only
+            once their windows are ready.
+
+    Returns:
+        The alerts as a polars frame, and the counters.
+
+    Raises:
+        CandleError: For the first row that is not valid.
+        DataError: For a column that is missing or of a wrong type.
+        RuleError: For rules that cannot be.
+    """
+    import polars as pl
+
+    table, stats = _core.replay(
+        frame,
+        rules,
+        floors=floors,
+        evaluate=evaluate,
+        exchange=exchange,
+        gaps=gaps,
+        start=_milliseconds(start),
+    )
+    return Replay(alerts=pl.DataFrame(table), stats=stats)
+
+
+def windows(
+    frame: ArrowFrame,
+    metrics: Sequence[str] | None = None,
+    *,
+    gaps: Gaps = "pending",
+) -> pl.DataFrame:
+    """Every minute's metrics, as the engine would have had them.
+
+    Args:
+        frame: Candles, columns as in `Candle`, in any order; of several versions of a minute the
+            best is taken.
+        metrics: Names such as ``"change_5m"`` or ``"rsi_1h"``; all default metrics by default.
+            Windows from ``1m`` to ``1d`` may be named.
+        gaps: As in `replay`.
+
+    Returns:
+        A frame with ``symbol``, ``open_time`` (ms) and one column a metric; one row a minute and
+        symbol, filled minutes included; null where a metric is not ready.
+
+    Raises:
+        CandleError: For the first row that is not valid.
+        DataError: For a column that is missing or of a wrong type, or a metric that does not exist.
+    """
+    import polars as pl
+
+    names = None if metrics is None else list(dict.fromkeys(metrics))
+    return pl.DataFrame(_core.windows(frame, names, gaps=gaps))
+
+
+def _milliseconds(time: int | str | dt.datetime | None) -> int | None:
+    if time is None or (isinstance(time, int) and not isinstance(time, bool)):
+        return time
+    moment: object = time
+    if isinstance(time, str):
+        with contextlib.suppress(ValueError):
+            moment = dt.datetime.fromisoformat(time)
+    if not isinstance(moment, dt.datetime):
+        raise DataError(
+            reason=f"start={time!r} is no time",
+            remedy="give milliseconds since 1970, an ISO 8601 text or a datetime",
+        )
+    utc = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return (utc - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
