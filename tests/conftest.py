@@ -1,6 +1,6 @@
 """What every test module may ask for: the real data, and hypothesis as this project runs it.
 
-`HYPOTHESIS_PROFILE` chooses between `default` (a developer's wait) and `ci` (ten times that).
+`HYPOTHESIS_PROFILE` chooses between `default` (a developer's wait) and `ci` (five times that).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=_SLOW_IS_FINE,
 )
-settings.register_profile("ci", settings.get_profile("default"), max_examples=1000)
+settings.register_profile("ci", settings.get_profile("default"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

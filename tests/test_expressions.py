@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import screener
+from profile_scale import examples
 from screener import RuleError, RuleSet
 from screener._core import preset
 
@@ -259,7 +260,7 @@ def python(text: str) -> str:
     return f"({text}\n)"
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(text=condition(), metrics=st.lists(mappings, min_size=1, max_size=4))
 @example(text="price / 0 > 1 or price > 0", metrics=[METRICS])
 @example(text="not rsi_1h > 0", metrics=[METRICS])
@@ -858,13 +859,13 @@ def load_or_refuse(text: str) -> RuleSet | None:
     return parsed
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(tokens=st.lists(st.sampled_from(TOKENS), max_size=40), between=st.sampled_from(["", " "]))
 def test_fuzz_of_tokens(tokens: list[str], between: str) -> None:
     load_or_refuse(toml(between.join(tokens)))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(text=st.text(max_size=60))
 def test_fuzz_of_text(text: str) -> None:
     load_or_refuse(text)
@@ -875,7 +876,7 @@ def test_fuzz_of_text(text: str) -> None:
     load_or_refuse(GOOD.replace('"r"', quoted(text)))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(data=st.data(), chosen=st.sampled_from(["futures", "classic"]))
 def test_fuzz_of_presets(data: st.DataObject, chosen: str) -> None:
     """A preset with pieces cut out, doubled, swapped, or overwritten."""
@@ -896,7 +897,7 @@ def test_fuzz_of_presets(data: st.DataObject, chosen: str) -> None:
     load_or_refuse(text)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(content=st.binary(max_size=200), at=st.integers(0, 5000))
 def test_fuzz_of_files(tmp_path_factory: pytest.TempPathFactory, content: bytes, at: int) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.toml"

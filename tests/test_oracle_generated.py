@@ -239,19 +239,24 @@ def test_a_spike_leaves_no_trace(gaps: str, evaluate: str) -> None:
 
 
 def test_corrections_of_the_newest_closed_minute_are_judged() -> None:
-    """With the next minute running, on the metrics as they were without it (also those of 1d)."""
+    """With the next minute running, on the metrics as they were without it.
+
+    The window of a day then begins with a minute that the running one has pushed out of the ring.
+    """
+    jump = Shape(300, 0, "huge")
     for evaluate in ("close", "update"):
-        for warm_up in (1440, 1600):
+        for warm_up in (1438, 1439, 1440, 1600):
             chosen = Settings(evaluate=evaluate, warm_up=warm_up, drift=0.4)
             scenario: list[Step] = [
-                Run(0, 3, Shape(70, 0, "heavy")),
                 Run(0, 1, QUIET),
                 Running(0, ((5, QUIET),), closes=False),
-                Late(0, 1, HEAVY),
+                Late(0, 1, jump),
                 Look(),
                 Running(0, ((5, QUIET),), closes=True),
             ]
-            assert run(chosen, scenario)
+            fired = {alert["rule"] for alert in run(chosen, scenario)}
+            assert "pioneer_bull" in fired
+            assert ("big_bull_60m" in fired) == (warm_up >= 1439)
 
 
 def counted(scenario: Iterable[Step], evaluate: str = "close") -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The compiled part of the package `screener`; import its names from `screener` itself."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, final
 
 import polars as pl
@@ -217,7 +217,7 @@ class Engine:
         evaluate: Evaluate = "close",
         exchange: str = "binance",
         gaps: Gaps = "pending",
-        windows: Sequence[str | int] | None = None,
+        windows: Iterable[str | int] | str | int | None = None,
     ) -> Engine: ...
     def update(self, candle: Candle | Mapping[str, object]) -> list[Alert]:
         """Take one candle and judge the rules.
@@ -230,7 +230,7 @@ class Engine:
                 keys are ignored, and `None` is as good as absent.
 
         Returns:
-            The alerts it raised, in the order of the rules; mostly none.
+            The alerts it raised, ordered by ``triggered_at``, ``symbol``, ``rule``; mostly none.
 
         Raises:
             CandleError: It is not valid; nothing has changed.
@@ -477,6 +477,9 @@ class Rule:
     @property
     def version(self) -> str:
         """Changes with the name, the rule, its cooldown, and its floor where it is on."""
+    def to_toml(self) -> str:
+        """The rule as TOML that reads back to the same."""
+
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
 

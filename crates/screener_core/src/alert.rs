@@ -70,7 +70,8 @@ pub struct Alert {
 }
 
 /// Namespace of alert ids: `uuid5(NAMESPACE_URL, "screener")`.
-static NAMESPACE: LazyLock<Uuid> = LazyLock::new(|| Uuid::new_v5(&Uuid::NAMESPACE_URL, b"screener"));
+static NAMESPACE: LazyLock<Uuid> =
+    LazyLock::new(|| Uuid::new_v5(&Uuid::NAMESPACE_URL, b"screener"));
 
 /// The id of an alert: UUIDv5 of `"{exchange}:{symbol}:{rule}:{triggered_at}"`.
 #[must_use]
@@ -90,7 +91,9 @@ impl Gate {
     /// Whether `rule` may fire at `time`: never twice at one time, and not within `cooldown` ms.
     #[must_use]
     pub fn is_open(&self, rule: &str, time: i64, cooldown: i64) -> bool {
-        self.fired.get(rule).is_none_or(|last| time > *last && time.saturating_sub(*last) >= cooldown)
+        self.fired
+            .get(rule)
+            .is_none_or(|last| time > *last && time.saturating_sub(*last) >= cooldown)
     }
 
     /// Remembers that `rule` fired at `time`, unless it has fired later.

@@ -93,8 +93,11 @@ impl Given {
         for (open, close) in bars {
             let end = open + length.span() - 1;
             given = given.and_then(|given| given.filled_until(*open, length));
-            let bars =
-                given.get_or_insert_with(|| Self { folded: Study::default(), first_end: end, closes: VecDeque::new() });
+            let bars = given.get_or_insert_with(|| Self {
+                folded: Study::default(),
+                first_end: end,
+                closes: VecDeque::new(),
+            });
             bars.closes.push_back(*close);
             while bars.closes.len() > MOST_GIVEN {
                 bars.fold_first(length);
@@ -169,8 +172,7 @@ pub struct SavedBars {
 
 impl Default for Bars {
     fn default() -> Self {
-        let empty =
-            Series { base: Study::default(), head: Study::default(), from: 0, given: None };
+        let empty = Series { base: Study::default(), head: Study::default(), from: 0, given: None };
         Self { series: std::array::from_fn(|_| empty.clone()), folded: None }
     }
 }

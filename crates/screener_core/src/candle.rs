@@ -320,7 +320,9 @@ pub enum Fault {
         minutes: usize,
     },
     /// Not in the years 2009 to 2100.
-    #[error("is not in the years 2009 to 2100: give milliseconds since 1970, UTC (not seconds or microseconds)")]
+    #[error(
+        "is not in the years 2009 to 2100: give milliseconds since 1970, UTC (not seconds or microseconds)"
+    )]
     OutsideYears,
     /// An update of the running minute without the time it was made.
     #[error("is required for an open candle when evaluate=\"update\"")]

@@ -219,12 +219,15 @@ impl Engine {
         let done = work
             .into_par_iter()
             .with_min_len(SYMBOLS_PER_TASK)
-            .fold(|| screen.bench(), |mut bench, (tracked, part)| {
-                order.walk(rows, part, |candle| {
-                    screen.feed(tracked, candle, judged.includes(candle), &mut bench);
-                });
-                bench
-            })
+            .fold(
+                || screen.bench(),
+                |mut bench, (tracked, part)| {
+                    order.walk(rows, part, |candle| {
+                        screen.feed(tracked, candle, judged.includes(candle), &mut bench);
+                    });
+                    bench
+                },
+            )
             .collect::<Vec<Bench>>();
         let mut alerts = Vec::new();
         for bench in done {
@@ -311,6 +314,11 @@ impl Engine {
         if let Some(tracked) = self.tracked.get_mut(index) {
             tracked.symbol.set_market_cap(value);
         }
+    }
+
+    /// Brings every symbol up to date with its ring, as reading it would.
+    pub(crate) fn refresh(&mut self) {
+        self.tracked.par_iter_mut().for_each(|tracked| _ = tracked.symbol.read());
     }
 
     /// Puts back what was saved.

@@ -41,10 +41,9 @@ mod tests {
         assert_eq!(guarded.run(|value| *value + 1), Ok(2));
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let interrupted = guarded.run(|value| {
+        let interrupted: Result<(), Poisoned> = guarded.run(|value| {
             *value = 7;
-            let none: Option<i32> = None;
-            none.unwrap()
+            std::panic::panic_any("a bug");
         });
         std::panic::set_hook(hook);
         assert_eq!(interrupted, Err(Poisoned));

@@ -257,9 +257,8 @@ impl Layout {
     /// Where `metric` lies; `None` when its window is not followed.
     #[must_use]
     pub fn slot(&self, metric: Metric) -> Option<Slot> {
-        let paired = |index: usize, kind: usize, block: usize| {
-            index / 2 * block + kind * 2 + index % 2
-        };
+        let paired =
+            |index: usize, kind: usize, block: usize| index / 2 * block + kind * 2 + index % 2;
         let place = match metric {
             Metric::Windowed(windowed, window) => {
                 let index = self.windows.binary_search(&window).ok()?;
@@ -269,9 +268,7 @@ impl Layout {
                 let index = TIMEFRAMES.iter().position(|timeframe| *timeframe == window)?;
                 self.bars_begin() + paired(index, barred as usize, BAR_BLOCK)
             }
-            Metric::Single(single) => {
-                self.bars_begin() + BAR_BLOCKS * BAR_BLOCK + single as usize
-            }
+            Metric::Single(single) => self.bars_begin() + BAR_BLOCKS * BAR_BLOCK + single as usize,
         };
         u16::try_from(place).ok().map(Slot)
     }
@@ -446,7 +443,17 @@ mod tests {
 
     #[test]
     fn names_that_are_none() {
-        for name in ["", "change", "change_", "change_5", "_5m", "rsi_10m", "chnge_5m", "change_2d", "price_5m"] {
+        for name in [
+            "",
+            "change",
+            "change_",
+            "change_5",
+            "_5m",
+            "rsi_10m",
+            "chnge_5m",
+            "change_2d",
+            "price_5m",
+        ] {
             assert_eq!(Metric::parse(name), None, "{name}");
         }
         assert_eq!(Metric::parse("change_60m").unwrap().to_string(), "change_1h");

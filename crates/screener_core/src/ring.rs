@@ -207,8 +207,11 @@ pub struct Marks {
 }
 
 impl Marks {
-    const NONE: Self =
-        Self { pending: Minute::MIN / 2, no_trades: Minute::MIN / 2, no_taker_quote: Minute::MIN / 2 };
+    const NONE: Self = Self {
+        pending: Minute::MIN / 2,
+        no_trades: Minute::MIN / 2,
+        no_taker_quote: Minute::MIN / 2,
+    };
 
     #[inline]
     fn see(&mut self, minute: Minute, flags: Flags) {
@@ -369,7 +372,11 @@ impl Ring {
             return Placement::TooOld;
         }
         if let (true, Some(running)) = (minute == self.newest, self.running) {
-            return if candle.closed { Placement::Update } else { running.place(candle.event_time) };
+            return if candle.closed {
+                Placement::Update
+            } else {
+                running.place(candle.event_time)
+            };
         }
         if !candle.closed {
             return Placement::Stale;
@@ -410,9 +417,11 @@ impl Ring {
         }
     }
 
-    /// Confirms a minute that was closed by force, as its closed version was the same.
+    /// Confirms a minute that was closed by force, as its closed version was the same. A synthetic
+    /// one does not make it less real than it was.
     pub fn confirm(&mut self, minute: Minute, source: Source) {
         let flags = &mut self.flags[slot_of(minute)];
+        let source = source.max(flags.source());
         flags.set(Flags::FORCED, false);
         flags.0 = (flags.0 & !Flags::SOURCE) | source as u8;
     }
@@ -544,11 +553,7 @@ impl Ring {
             event_time: running.and_then(|running| running.event_time),
             source: flags.source(),
         };
-        HeldCandle {
-            candle,
-            synthetic: flags.is_synthetic(),
-            pending: flags.has(Flags::PENDING),
-        }
+        HeldCandle { candle, synthetic: flags.is_synthetic(), pending: flags.has(Flags::PENDING) }
     }
 }
 
@@ -583,15 +588,15 @@ impl Ring {
     #[must_use]
     pub fn load(saved: SavedRing) -> Option<Self> {
         let SavedRing { start, newest, running, entries } = saved;
-        let known = |minute: Minute| {
-            minute.checked_mul(time::MINUTE_MS).is_some_and(time::in_range)
-        };
+        let known =
+            |minute: Minute| minute.checked_mul(time::MINUTE_MS).is_some_and(time::in_range);
         let held = usize::try_from(newest.checked_sub(start)?).ok()?.min(RING_MINUTES) + 1;
         if !known(start) || !known(newest) || entries.len() != held {
             return None;
         }
         let entries = entries.into_iter();
-        let mut entries = entries.map(|(row, taker_buy_volume, flags)| Entry { row, taker_buy_volume, flags });
+        let mut entries =
+            entries.map(|(row, taker_buy_volume, flags)| Entry { row, taker_buy_volume, flags });
         let oldest = newest - held as Minute + 1;
         let mut ring = Self::new(oldest, &entries.next()?, None);
         entries.for_each(|entry| ring.append(&entry, None));

@@ -166,6 +166,14 @@ pub struct Bench {
     pub stats: Stats,
 }
 
+impl Bench {
+    /// The metrics of the candle that was judged last, in the layout's order.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+}
+
 impl Screen {
     /// The rules against a layout of the default windows, `more` ones, and those they name.
     ///

@@ -78,7 +78,8 @@ impl Engine {
     ///
     /// # Errors
     /// Never in practice: everything in it can be written.
-    pub fn save(&self) -> Result<Vec<u8>, StateError> {
+    pub fn save(&mut self) -> Result<Vec<u8>, StateError> {
+        self.refresh();
         let mut symbols: Vec<SavedSymbol> = self.tracked().iter().map(SavedSymbol::of).collect();
         symbols.sort_by(|a, b| a.name.cmp(&b.name));
         let saved = SavedEngine {

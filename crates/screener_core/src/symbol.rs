@@ -8,9 +8,7 @@ use crate::time::{Minute, RING_MINUTES, Window};
 use crate::window::Windows;
 
 /// How holes between minutes are taken.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Gaps {
     /// A missing minute may still come; until then rules over it do not hold.
     #[default]
@@ -141,9 +139,7 @@ impl Symbol {
     #[inline]
     #[must_use]
     pub fn is_overtaken_by(&self, candle: &Candle) -> bool {
-        self.ring().is_some_and(|ring| {
-            ring.running().is_some() && candle.minute() > ring.newest()
-        })
+        self.ring().is_some_and(|ring| ring.running().is_some() && candle.minute() > ring.newest())
     }
 
     /// Counts the running minute as closed with what is known of it.
@@ -168,10 +164,13 @@ impl Symbol {
     #[inline]
     pub fn apply(&mut self, candle: &Candle, gaps: Gaps, lengths: &[Window]) -> Applied {
         let minute = candle.minute();
-        let placement =
-            self.live.as_ref().map_or(Placement::First, |live| live.ring.place(candle));
-        let mut applied =
-            Applied { counted: Counted::Appended, filled: 0, restarted: false, judge: Judge::Nothing };
+        let placement = self.live.as_ref().map_or(Placement::First, |live| live.ring.place(candle));
+        let mut applied = Applied {
+            counted: Counted::Appended,
+            filled: 0,
+            restarted: false,
+            judge: Judge::Nothing,
+        };
         match (&mut self.live, placement) {
             (Some(live), Placement::Append { missing }) => {
                 for _ in 0..missing {

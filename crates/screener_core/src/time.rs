@@ -53,7 +53,9 @@ pub const TIMEFRAMES: [Window; 6] =
 
 /// A window's length or name that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no window: write whole minutes, hours or a day from 1m to 1d, such as 10m, 4h or 1d")]
+#[error(
+    "{given:?} is no window: write whole minutes, hours or a day from 1m to 1d, such as 10m, 4h or 1d"
+)]
 pub struct InvalidWindow {
     /// What was given.
     pub given: String,
@@ -146,7 +148,22 @@ mod tests {
 
     #[test]
     fn what_is_no_window_is_refused() {
-        for name in ["", "m", "0m", "1441m", "25h", "2d", "5", "5s", "-5m", "+5m", "5.0m", "5 m", "99999999999999999999m", "é"] {
+        for name in [
+            "",
+            "m",
+            "0m",
+            "1441m",
+            "25h",
+            "2d",
+            "5",
+            "5s",
+            "-5m",
+            "+5m",
+            "5.0m",
+            "5 m",
+            "99999999999999999999m",
+            "é",
+        ] {
             assert!(Window::parse(name).is_err(), "{name}");
         }
         assert!(Window::new(0).is_err() && Window::new(1441).is_err() && Window::new(-1).is_err());

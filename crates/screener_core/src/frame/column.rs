@@ -88,7 +88,11 @@ impl Frame {
     ///
     /// # Errors
     /// When it is not there; then `remedy` says what to do.
-    pub fn need(&self, column: &'static str, remedy: &'static str) -> Result<&ArrayRef, FrameError> {
+    pub fn need(
+        &self,
+        column: &'static str,
+        remedy: &'static str,
+    ) -> Result<&ArrayRef, FrameError> {
         self.get(column).ok_or(FrameError::MissingColumn { column, remedy })
     }
 
@@ -155,7 +159,8 @@ pub struct Times {
 /// # Errors
 /// When the column holds neither.
 pub fn times(column: &'static str, array: &ArrayRef) -> Result<Times, FrameError> {
-    const EXPECTED: &str = "times (cast it to Int64 milliseconds since 1970, UTC, or to a timestamp)";
+    const EXPECTED: &str =
+        "times (cast it to Int64 milliseconds since 1970, UTC, or to a timestamp)";
     let raw = match array.data_type() {
         DataType::Timestamp(..) | DataType::Null => DataType::Int64,
         kind if kind.is_integer() => DataType::Int64,
@@ -205,11 +210,17 @@ pub fn texts(column: &'static str, array: &ArrayRef) -> Result<Texts, FrameError
         DataType::Utf8 => Ok(collect(array.as_string::<i32>().iter())),
         DataType::LargeUtf8 => Ok(collect(array.as_string::<i64>().iter())),
         DataType::Utf8View => Ok(collect(array.as_string_view().iter())),
-        DataType::Null => Ok(Texts { distinct: Vec::new(), numbers: vec![Texts::NULL; array.len()] }),
+        DataType::Null => {
+            Ok(Texts { distinct: Vec::new(), numbers: vec![Texts::NULL; array.len()] })
+        }
         DataType::Dictionary(..) => {
             let dictionary = array.as_any_dictionary();
             let values = texts(column, dictionary.values())?;
-            let keys = if values.numbers.is_empty() { vec![0; array.len()] } else { dictionary.normalized_keys() };
+            let keys = if values.numbers.is_empty() {
+                vec![0; array.len()]
+            } else {
+                dictionary.normalized_keys()
+            };
             let text_of = |(row, key): (usize, &usize)| {
                 if array.is_valid(row) { values.get(*key).map(|text| &**text) } else { None }
             };

@@ -89,7 +89,11 @@ impl CandleFrame {
             return Err(row_of(row).missing("open_time"));
         }
         if let Some((row, time)) = open_time.fractional {
-            return Err(row_of(row).error(InvalidCandle::new("open_time", time, Fault::Misaligned)));
+            return Err(row_of(row).error(InvalidCandle::new(
+                "open_time",
+                time,
+                Fault::Misaligned,
+            )));
         }
         let nulls = numbers.iter().filter_map(|(name, column)| Some((first_null(column)?, *name)));
         if let Some((row, name)) = nulls.min() {
@@ -125,7 +129,8 @@ impl CandleFrame {
             let checked = candle.validate().and_then(|()| check_event_time(&candle, evaluate));
             checked.err().map(|invalid| (row, invalid))
         };
-        let first = (0..self.len()).into_par_iter().with_min_len(ROWS_PER_TASK).find_map_first(check);
+        let first =
+            (0..self.len()).into_par_iter().with_min_len(ROWS_PER_TASK).find_map_first(check);
         first.map_or(Ok(()), |(row, invalid)| {
             let symbol = self.symbols.get(row).map(|symbol| symbol.to_string());
             let open_time = self.open_time.get(row).copied();
@@ -156,7 +161,8 @@ impl Rows for CandleFrame {
         let known = |column: &Option<Float64Array>| {
             column.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row))
         };
-        let closed = self.closed.as_ref().is_none_or(|closed| closed.is_null(row) || closed.value(row));
+        let closed =
+            self.closed.as_ref().is_none_or(|closed| closed.is_null(row) || closed.value(row));
         let event_time = self.event_time.as_ref().filter(|times| times.is_valid(row));
         Candle {
             open_time: self.open_time[row],
@@ -220,14 +226,19 @@ fn read_sources<'a>(
     texts: &Texts,
     row_of: impl Fn(usize) -> RowAt<'a>,
 ) -> Result<Vec<Source>, InputError> {
-    let known: Vec<Option<Source>> = texts.distinct.iter().map(|name| Source::parse(name)).collect();
+    let known: Vec<Option<Source>> =
+        texts.distinct.iter().map(|name| Source::parse(name)).collect();
     let rows = texts.numbers.iter().enumerate();
     rows.map(|(row, number)| match known.get(*number as usize) {
         None => Ok(Source::Stream),
         Some(Some(source)) => Ok(*source),
         Some(None) => {
             let name = texts.get(row).map(|name| name.to_string()).unwrap_or_default();
-            let invalid = InvalidCandle { field: "source", value: Value::Text(name), fault: Fault::UnknownSource };
+            let invalid = InvalidCandle {
+                field: "source",
+                value: Value::Text(name),
+                fault: Fault::UnknownSource,
+            };
             Err(row_of(row).error(invalid))
         }
     })
@@ -300,7 +311,11 @@ pub fn read_alerts(frame: &Frame) -> Result<Vec<PastAlert>, InputError> {
             None => State::Confirmed,
             Some(name) => State::parse(name).ok_or_else(|| {
                 let value = Value::Text(name.to_string());
-                row_of(row).error(InvalidCandle { field: "state", value, fault: Fault::UnknownState })
+                row_of(row).error(InvalidCandle {
+                    field: "state",
+                    value,
+                    fault: Fault::UnknownState,
+                })
             })?,
         };
         Ok(PastAlert { symbol, rule, triggered_at, state })

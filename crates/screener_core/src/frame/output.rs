@@ -23,7 +23,8 @@ pub struct Table {
 
 impl Table {
     fn of(columns: Vec<(String, ArrayRef)>) -> Result<Self, ArrowError> {
-        let fields = columns.iter().map(|(name, array)| Field::new(name, array.data_type().clone(), true));
+        let fields =
+            columns.iter().map(|(name, array)| Field::new(name, array.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Fields>()));
         let arrays = columns.into_iter().map(|(_, array)| array).collect();
         let batches = vec![RecordBatch::try_new(Arc::clone(&schema), arrays)?];
@@ -66,19 +67,25 @@ pub fn alerts(alerts: &[Alert], named: &[Metric]) -> Result<Table, ArrowError> {
         let evidence = alert.evidence.iter().find(|(named, _)| *named == metric);
         evidence.and_then(|(_, value)| *value).unwrap_or(f64::NAN)
     };
-    let fields: Fields =
-        named.iter().map(|metric| Field::new(metric.to_string(), metric_type(*metric), true)).collect();
-    let evidence = named.iter().map(|metric| {
-        metric_column(*metric, alerts.iter().map(|alert| told(alert, *metric)))
-    });
-    let evidence = StructArray::try_new_with_length(fields, evidence.collect(), None, alerts.len())?;
+    let fields: Fields = named
+        .iter()
+        .map(|metric| Field::new(metric.to_string(), metric_type(*metric), true))
+        .collect();
+    let evidence = named
+        .iter()
+        .map(|metric| metric_column(*metric, alerts.iter().map(|alert| told(alert, *metric))));
+    let evidence =
+        StructArray::try_new_with_length(fields, evidence.collect(), None, alerts.len())?;
     Table::of(vec![
         ("id".into(), owned(alerts.iter().map(|alert| alert.id.to_string()).collect())),
         ("triggered_at".into(), Arc::new(times.collect::<Int64Array>())),
         ("exchange".into(), text(|alert| &alert.exchange)),
         ("symbol".into(), text(|alert| &alert.symbol)),
         ("rule".into(), text(|alert| &alert.rule)),
-        ("timeframe".into(), owned(alerts.iter().map(|alert| alert.timeframe.to_string()).collect())),
+        (
+            "timeframe".into(),
+            owned(alerts.iter().map(|alert| alert.timeframe.to_string()).collect()),
+        ),
         ("price".into(), number(|alert| Some(alert.price))),
         ("quote_volume".into(), number(|alert| alert.quote_volume)),
         ("change".into(), number(|alert| alert.change)),
@@ -97,7 +104,10 @@ pub fn alerts(alerts: &[Alert], named: &[Metric]) -> Result<Table, ArrowError> {
 pub fn snapshot(rows: &[(Arc<str>, i64, Vec<f64>)], layout: &Layout) -> Result<Table, ArrowError> {
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("symbol".into(), texts(rows.iter().map(|(symbol, ..)| &**symbol))),
-        ("open_time".into(), Arc::new(rows.iter().map(|(_, time, _)| *time).collect::<Int64Array>())),
+        (
+            "open_time".into(),
+            Arc::new(rows.iter().map(|(_, time, _)| *time).collect::<Int64Array>()),
+        ),
     ];
     for metric in layout.metrics() {
         if let Some(slot) = layout.slot(metric) {
@@ -144,8 +154,10 @@ pub fn candles(symbol: &str, held: &[HeldCandle]) -> Result<Table, ArrowError> {
 /// # Errors
 /// When Arrow refuses the columns.
 pub fn features(features: Vec<Features>, metrics: &[Metric]) -> Result<Table, ArrowError> {
-    let mut fields =
-        vec![Field::new("symbol", DataType::Utf8, true), Field::new("open_time", DataType::Int64, true)];
+    let mut fields = vec![
+        Field::new("symbol", DataType::Utf8, true),
+        Field::new("open_time", DataType::Int64, true),
+    ];
     fields.extend(metrics.iter().map(|m| Field::new(m.to_string(), metric_type(*m), true)));
     let schema = Arc::new(Schema::new(fields));
     let batch = |features: Features| {

@@ -56,7 +56,7 @@ mod laws {
             let double: Vec<f64> = closes.iter().map(|c| c * 2.0).collect();
             for (one, two) in values::<Rsi>(&closes).into_iter().zip(values::<Rsi>(&double)) {
                 prop_assert!(one == two || one.is_nan() && two.is_nan());
-                prop_assert!(!(one < 0.0 || one > 100.0));
+                prop_assert!(one.is_nan() || (0.0..=100.0).contains(&one));
             }
             for (one, two) in values::<Bollinger>(&closes).into_iter().zip(values::<Bollinger>(&double)) {
                 prop_assert!(one.upper * 2.0 == two.upper || one.upper.is_nan() && two.upper.is_nan());

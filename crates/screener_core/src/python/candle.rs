@@ -45,7 +45,15 @@ impl Candle {
         let source = Source::parse(source).ok_or_else(|| {
             let reason = Fault::UnknownSource.to_string();
             let value = PyString::new(py, source).into_any().unbind();
-            errors::candle_error(py, &reason, Some(0), Some(&symbol), Some(open_time), "source", value)
+            errors::candle_error(
+                py,
+                &reason,
+                Some(0),
+                Some(&symbol),
+                Some(open_time),
+                "source",
+                value,
+            )
         })?;
         let inner = candle::Candle {
             open_time,
@@ -167,7 +175,9 @@ impl Candle {
 }
 
 /// A candle out of a mapping with the names of SPEC 1.
-pub(super) fn of_mapping<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyString>, candle::Candle)> {
+pub(super) fn of_mapping<'py>(
+    given: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyString>, candle::Candle)> {
     let py = given.py();
     if given.cast::<PyDict>().is_err() && !given.hasattr(intern!(py, "keys"))? {
         let value = given.clone().unbind();
@@ -176,9 +186,9 @@ pub(super) fn of_mapping<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Bound<'py,
     }
     let mut fields = Fields { given, symbol: None, open_time: None };
     let symbol = fields.need("symbol", intern!(py, "symbol"))?;
-    let symbol = symbol.cast_into::<PyString>().map_err(|e| {
-        fields.wrong_type("symbol", e.into_inner(), "a string")
-    })?;
+    let symbol = symbol
+        .cast_into::<PyString>()
+        .map_err(|e| fields.wrong_type("symbol", e.into_inner(), "a string"))?;
     fields.symbol = symbol.to_str().map(str::to_owned).ok();
     if fields.symbol.is_none() {
         return Err(fields.wrong_type("symbol", symbol.into_any(), "text that UTF-8 can hold"));
@@ -186,7 +196,8 @@ pub(super) fn of_mapping<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Bound<'py,
     let open_time = fields.need("open_time", intern!(py, "open_time"))?;
     let open_time = fields.integer("open_time", open_time)?;
     fields.open_time = Some(open_time);
-    let number = |name: &'static str, key| fields.need(name, key).and_then(|v| fields.number(name, v));
+    let number =
+        |name: &'static str, key| fields.need(name, key).and_then(|v| fields.number(name, v));
     let maybe = |name: &'static str, key| {
         fields.find(key)?.map(|value| fields.number(name, value)).transpose()
     };
@@ -204,7 +215,9 @@ pub(super) fn of_mapping<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Bound<'py,
             "taker_buy_quote_volume",
             intern!(py, "taker_buy_quote_volume"),
         )?,
-        closed: fields.find(intern!(py, "closed"))?.map_or(Ok(true), |v| fields.truth("closed", v))?,
+        closed: fields
+            .find(intern!(py, "closed"))?
+            .map_or(Ok(true), |v| fields.truth("closed", v))?,
         event_time: fields
             .find(intern!(py, "event_time"))?
             .map(|value| fields.integer("event_time", value))
@@ -229,7 +242,9 @@ impl<'py> Fields<'_, 'py> {
         let found = match self.given.cast::<PyDict>() {
             Ok(dict) => dict.get_item(key)?,
             Err(_) => match self.given.get_item(key) {
-                Err(error) if error.is_instance_of::<pyo3::exceptions::PyKeyError>(key.py()) => None,
+                Err(error) if error.is_instance_of::<pyo3::exceptions::PyKeyError>(key.py()) => {
+                    None
+                }
                 found => Some(found?),
             },
         };
@@ -259,7 +274,9 @@ impl<'py> Fields<'_, 'py> {
     fn truth(&self, name: &'static str, value: Bound<'py, PyAny>) -> PyResult<bool> {
         match value.cast::<PyBool>() {
             Ok(truth) => Ok(truth.is_true()),
-            Err(_) => value.extract::<bool>().map_err(|_| self.wrong_type(name, value, "True or False")),
+            Err(_) => {
+                value.extract::<bool>().map_err(|_| self.wrong_type(name, value, "True or False"))
+            }
         }
     }
 

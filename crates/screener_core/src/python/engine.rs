@@ -41,16 +41,17 @@ impl Engine {
         evaluate: &str,
         exchange: &str,
         gaps: &str,
-        windows: Option<Vec<Bound<'_, PyAny>>>,
+        windows: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let rules = rules_or_default(py, rules, floors)?;
         let config = Config {
             evaluate: read_evaluate(evaluate)?,
             exchange: exchange.into(),
             gaps: read_gaps(gaps)?,
-            windows: windows.unwrap_or_default().iter().map(read_window).collect::<PyResult<_>>()?,
+            windows: windows.map_or_else(|| Ok(Vec::new()), read_windows)?,
         };
-        let engine = engine::Engine::new(config, rules).map_err(|error| not_followed(py, &error))?;
+        let engine =
+            engine::Engine::new(config, rules).map_err(|error| not_followed(py, &error))?;
         Ok(Self::of(engine))
     }
 
@@ -84,11 +85,12 @@ impl Engine {
     fn warm_up_bars(&self, frame: &Bound<'_, PyAny>, timeframe: &str) -> PyResult<()> {
         let py = frame.py();
         let window = Window::parse(timeframe).ok();
-        let index = TIMEFRAMES.iter().position(|known| Some(*known) == window).ok_or_else(|| {
-            let names = TIMEFRAMES.map(|known| known.to_string());
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            errors::not_a_choice("timeframe", timeframe, &names)
-        })?;
+        let index =
+            TIMEFRAMES.iter().position(|known| Some(*known) == window).ok_or_else(|| {
+                let names = TIMEFRAMES.map(|known| known.to_string());
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                errors::not_a_choice("timeframe", timeframe, &names)
+            })?;
         let frame = frame::read(frame)?;
         let taken = self.detached(py, move |engine| {
             let bars = input::read_bars(&frame)?;
@@ -117,7 +119,8 @@ impl Engine {
     fn set_rules(&self, rules: &Bound<'_, PyAny>, floors: bool) -> PyResult<()> {
         let py = rules.py();
         let rules = rules::resolve(py, rules, floors)?;
-        self.detached(py, |engine| engine.set_rules(rules))?.map_err(|error| not_followed(py, &error))
+        self.detached(py, |engine| engine.set_rules(rules))?
+            .map_err(|error| not_followed(py, &error))
     }
 
     /// Forgets a symbol and gives its memory back; whether it was there.
@@ -175,10 +178,19 @@ impl Engine {
 
     /// The newest `n` minutes of a symbol (all of them by default), oldest first.
     #[pyo3(signature = (symbol, n=None))]
-    fn candles<'py>(&self, py: Python<'py>, symbol: &str, n: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+    fn candles<'py>(
+        &self,
+        py: Python<'py>,
+        symbol: &str,
+        n: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let count = n.map_or(Ok(usize::MAX), |n| usize::try_from(n.max(-1)));
+        let count = count.map_err(|_| {
+            pyo3::exceptions::PyValueError::new_err("n is a number of minutes, 0 or more")
+        })?;
         let held = self.with(py, |engine| {
             let ring = engine.symbol(symbol)?.ring()?;
-            Some(ring.candles(n.unwrap_or(usize::MAX)).collect::<Vec<_>>())
+            Some(ring.candles(count).collect::<Vec<_>>())
         })?;
         let held = held.ok_or_else(|| self.unknown(py, symbol))?;
         let table = output::candles(symbol, &held).map_err(|error| arrow_failed(py, &error))?;
@@ -229,7 +241,8 @@ impl Engine {
     #[staticmethod]
     fn load(py: Python<'_>, blob: &[u8]) -> PyResult<Self> {
         let engine = py.detach(|| std::panic::catch_unwind(|| engine::Engine::load(blob)));
-        let engine = errors::calmly(py, || engine.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
+        let engine =
+            errors::calmly(py, || engine.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
         engine.map(Self::of).map_err(|error| errors::state_error(py, &error))
     }
 
@@ -288,7 +301,12 @@ impl Engine {
         })
     }
 
-    fn take(&self, given: &Bound<'_, PyAny>, order: Order, judged: Judged) -> PyResult<Vec<alert::Alert>> {
+    fn take(
+        &self,
+        given: &Bound<'_, PyAny>,
+        order: Order,
+        judged: Judged,
+    ) -> PyResult<Vec<alert::Alert>> {
         let py = given.py();
         let frame = frame::read(given)?;
         let taken = self.detached(py, move |engine| {
@@ -332,7 +350,8 @@ pub(super) fn replay<'py>(
         history::replay(candles, config, rules, start)
     })?;
     let replayed = replayed.map_err(|error| not_followed(py, &error))?;
-    let table = output::alerts(&replayed.alerts, &named).map_err(|error| arrow_failed(py, &error))?;
+    let table =
+        output::alerts(&replayed.alerts, &named).map_err(|error| arrow_failed(py, &error))?;
     Ok((frame::table(table)?, stats_dict(py, replayed.stats)?))
 }
 
@@ -370,7 +389,8 @@ fn with_candles<T: Send>(
         });
         std::panic::catch_unwind(action)
     });
-    let done = errors::calmly(py, || done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
+    let done =
+        errors::calmly(py, || done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
     done.map_err(|error| errors::input_error(py, &error))
 }
 
@@ -412,6 +432,14 @@ fn read_gaps(given: &str) -> PyResult<Gaps> {
         "absent" => Ok(Gaps::Absent),
         _ => Err(errors::not_a_choice("gaps", given, &["pending", "absent"])),
     }
+}
+
+/// Windows: an iterable of them, or one by itself.
+fn read_windows(given: &Bound<'_, PyAny>) -> PyResult<Vec<Window>> {
+    if given.cast::<PyString>().is_ok() || given.extract::<i64>().is_ok() {
+        return Ok(vec![read_window(given)?]);
+    }
+    given.try_iter()?.map(|window| read_window(&window?)).collect()
 }
 
 /// A window as minutes or by name.

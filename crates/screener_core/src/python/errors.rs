@@ -134,7 +134,12 @@ pub(super) fn invalid_rules(py: Python<'_>, error: &InvalidRules) -> PyErr {
 }
 
 /// `RuleError` about a set of rules rather than a place in a text.
-pub(super) fn rule_error(py: Python<'_>, reason: &str, rule: Option<&str>, suggestion: Option<&str>) -> PyErr {
+pub(super) fn rule_error(
+    py: Python<'_>,
+    reason: &str,
+    rule: Option<&str>,
+    suggestion: Option<&str>,
+) -> PyErr {
     raise(py, "RuleError", &fields!(py, reason = reason, rule = rule, suggestion = suggestion))
 }
 
@@ -152,7 +157,8 @@ pub(super) fn state_error(py: Python<'_>, error: &StateError) -> PyErr {
 
 /// `StateError` for an engine that a panic has interrupted.
 pub(super) fn poisoned(py: Python<'_>, error: Poisoned) -> PyErr {
-    let remedy = "load the last saved state or start a new engine; please report what was given to it";
+    let remedy =
+        "load the last saved state or start a new engine; please report what was given to it";
     raise(py, "StateError", &fields!(py, reason = error.to_string(), remedy = remedy))
 }
 

@@ -37,7 +37,11 @@ fn unknown_preset(py: Python<'_>, name: &str) -> PyErr {
 }
 
 /// Rules as a caller may name them: a rule set, a preset or a path.
-pub(super) fn resolve(py: Python<'_>, given: &Bound<'_, PyAny>, floors: bool) -> PyResult<rule::RuleSet> {
+pub(super) fn resolve(
+    py: Python<'_>,
+    given: &Bound<'_, PyAny>,
+    floors: bool,
+) -> PyResult<rule::RuleSet> {
     if let Ok(rules) = given.cast::<RuleSet>() {
         if floors && !rules.get().0.floors() {
             let reason = "floors=True has no effect on a RuleSet: load it with floors=True";
@@ -123,8 +127,8 @@ impl RuleSet {
         Ok(Rule { rule: rule.clone(), floors: self.0.floors() })
     }
 
-    fn __contains__(&self, name: &str) -> bool {
-        self.0.get(name).is_some()
+    fn __contains__(&self, name: &Bound<'_, PyAny>) -> bool {
+        name.extract::<String>().is_ok_and(|name| self.0.get(&name).is_some())
     }
 
     fn __len__(&self) -> usize {
@@ -147,7 +151,7 @@ impl RuleSet {
 impl RuleSet {
     fn unknown(&self, py: Python<'_>, name: &str) -> PyErr {
         let reason = format!("there is no rule {name:?}");
-        errors::rule_error(py, &reason, Some(name), self.0.nearest(name).as_deref())
+        errors::rule_error(py, &reason, None, self.0.nearest(name).as_deref())
     }
 }
 
@@ -165,7 +169,8 @@ impl Values {
                 dict
             }
             Err(_) => {
-                let reason = "metrics are a mapping of names to values, such as engine.metrics(symbol)";
+                let reason =
+                    "metrics are a mapping of names to values, such as engine.metrics(symbol)";
                 return Err(errors::data_error(py, reason, None, None));
             }
         };
@@ -258,6 +263,11 @@ impl Rule {
     #[getter]
     fn version(&self) -> String {
         self.rule.version(self.floors)
+    }
+
+    /// The rule as TOML.
+    fn to_toml(&self) -> String {
+        self.rule.to_string()
     }
 
     fn __repr__(&self) -> String {

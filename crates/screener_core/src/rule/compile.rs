@@ -12,7 +12,6 @@ pub struct NotFollowed {
     pub metric: Metric,
 }
 
-
 /// All the conditions of a rule, ready to be judged.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -94,10 +93,11 @@ impl Program {
 
 impl Clause {
     fn of(clause: &Expr, layout: &Layout) -> Result<Self, NotFollowed> {
-        if let Expr::Compare(comparison, left, right) = clause {
-            if let (Some(left), Some(right)) = (Operand::of(left, layout)?, Operand::of(right, layout)?) {
-                return Ok(Self::Compare(left, *comparison, right));
-            }
+        if let Expr::Compare(comparison, left, right) = clause
+            && let Some(left) = Operand::of(left, layout)?
+            && let Some(right) = Operand::of(right, layout)?
+        {
+            return Ok(Self::Compare(left, *comparison, right));
         }
         Ok(Self::General(Code::compile(clause, layout)?))
     }
@@ -106,7 +106,8 @@ impl Clause {
     fn holds(&self, values: &[f64]) -> bool {
         match self {
             Self::Compare(left, comparison, right) => {
-                comparison.holds(left.value(values), right.value(values))
+                let (left, right) = (left.value(values), right.value(values));
+                left.is_finite() && right.is_finite() && comparison.holds(left, right)
             }
             Self::General(code) => code.run(values) == Some(1.0),
         }
@@ -188,7 +189,9 @@ impl Operation {
             (Self::And, [left, right]) => truth(*left != 0.0 && *right != 0.0),
             (Self::Or, [left, right]) => truth(*left != 0.0 || *right != 0.0),
             (Self::Call(Function::Abs, _), [x]) => x.abs(),
-            (Self::Call(Function::Min, _), parts) => parts.iter().copied().fold(f64::INFINITY, f64::min),
+            (Self::Call(Function::Min, _), parts) => {
+                parts.iter().copied().fold(f64::INFINITY, f64::min)
+            }
             (Self::Call(Function::Max, _), parts) => {
                 parts.iter().copied().fold(f64::NEG_INFINITY, f64::max)
             }

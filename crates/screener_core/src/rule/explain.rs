@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::RuleSet;
 use super::compile::{Code, NotFollowed};
 use super::expr::{Comparison, Expr};
-use super::RuleSet;
 use crate::metrics::{Layout, Metric};
 use crate::time::Minute;
 
@@ -111,7 +111,11 @@ impl fmt::Display for Short {
         let whole_digits = value.abs().max(1.0).log10().floor() as usize + 1;
         let decimals = 6_usize.saturating_sub(whole_digits);
         let text = format!("{value:.decimals$}");
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
         f.pad(text)
     }
 }
@@ -120,7 +124,8 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.holds { "holds" } else { "does not hold" };
         writeln!(f, "{}: {verdict}", self.rule)?;
-        let width = self.clauses.iter().map(|clause| clause.text.chars().count()).max().unwrap_or(0);
+        let width =
+            self.clauses.iter().map(|clause| clause.text.chars().count()).max().unwrap_or(0);
         for clause in &self.clauses {
             let mark = match clause.held {
                 Some(true) => "yes",

@@ -233,7 +233,13 @@ impl fmt::Display for Expr {
             Self::Negate(inner) => write!(f, "-{}", Bound(inner, 6)),
             Self::Arithmetic(operator, left, right) => {
                 let least = self.binding();
-                write!(f, "{} {} {}", Bound(left, least), operator.symbol(), Bound(right, least + 1))
+                write!(
+                    f,
+                    "{} {} {}",
+                    Bound(left, least),
+                    operator.symbol(),
+                    Bound(right, least + 1)
+                )
             }
             Self::Call(function, parts) => {
                 write!(f, "{}(", function.name())?;

@@ -130,6 +130,13 @@ impl Rule {
     }
 }
 
+impl fmt::Display for Rule {
+    /// The rule as TOML that reads back to the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&source::write(self))
+    }
+}
+
 /// The metrics named in conditions, in order, each once; `wanted` is told of `default()`.
 fn named<'a>(
     conditions: impl IntoIterator<Item = &'a Expr>,
@@ -232,7 +239,7 @@ impl fmt::Display for RuleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, rule) in self.rules.iter().enumerate() {
             let between = if index == 0 { "" } else { "\n" };
-            write!(f, "{between}{}", source::write(rule))?;
+            write!(f, "{between}{rule}")?;
         }
         Ok(())
     }

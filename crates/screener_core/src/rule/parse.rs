@@ -459,9 +459,12 @@ impl Parser {
                 ((2..=MOST_ARGUMENTS).contains(&parts.len()), "2 to 16 numbers")
             }
         };
-        let wrong =
-            ExprFault::Arguments { function: function.name(), takes, given: parts.len() };
-        if fits { Ok(Expr::Call(function, parts)) } else { Err(InvalidExpr { fault: wrong, position }) }
+        let wrong = ExprFault::Arguments { function: function.name(), takes, given: parts.len() };
+        if fits {
+            Ok(Expr::Call(function, parts))
+        } else {
+            Err(InvalidExpr { fault: wrong, position })
+        }
     }
 
     /// `metric, value)` of `default(`.
@@ -520,9 +523,9 @@ fn metric(name: &str, position: usize) -> Result<Metric, InvalidExpr> {
 pub fn nearest_metric(name: &str) -> Option<String> {
     let own = name.rsplit_once('_').and_then(|(_, window)| Window::parse(window).ok());
     let windows: Vec<Window> = own.into_iter().chain(TIMEFRAMES).collect();
-    let windowed = Windowed::ALL.iter().flat_map(|kind| {
-        windows.iter().map(|window| Metric::Windowed(*kind, *window).to_string())
-    });
+    let windowed = Windowed::ALL
+        .iter()
+        .flat_map(|kind| windows.iter().map(|window| Metric::Windowed(*kind, *window).to_string()));
     let barred = Barred::ALL.iter().flat_map(|kind| {
         TIMEFRAMES.iter().map(|window| Metric::Barred(*kind, *window).to_string())
     });

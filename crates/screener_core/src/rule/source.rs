@@ -112,13 +112,16 @@ pub(super) fn read(text: &str) -> Result<Vec<Rule>, InvalidRules> {
     let mut rules: Vec<Rule> = Vec::with_capacity(file.rule.len());
     for entry in file.rule {
         let name = entry.get_ref().name.clone();
-        let rule = Text(text).rule(entry.into_inner()).map_err(|error| InvalidRules {
-            rule: Some(name.get_ref().clone()),
-            ..error
-        })?;
+        let rule = Text(text)
+            .rule(entry.into_inner())
+            .map_err(|error| InvalidRules { rule: Some(name.get_ref().clone()), ..error })?;
         if rules.iter().any(|other| other.name == rule.name) {
             let error = Text(text).error(RulesFault::Twice { name: rule.name }, name.span().start);
-            return Err(InvalidRules { rule: Some(name.into_inner()), field: Some("name"), ..error });
+            return Err(InvalidRules {
+                rule: Some(name.into_inner()),
+                field: Some("name"),
+                ..error
+            });
         }
         rules.push(rule);
     }
@@ -145,8 +148,10 @@ impl Text<'_> {
             return Err(self.field_error("name", fault, name.span()));
         }
         let window = Window::parse(timeframe.get_ref());
-        let window = window.map_err(|fault| self.field_error("timeframe", fault.into(), timeframe.span()))?;
-        let cooldown = cooldown.map_or(Ok(DEFAULT_COOLDOWN), |cooldown| self.cooldown(&cooldown))?;
+        let window = window
+            .map_err(|fault| self.field_error("timeframe", fault.into(), timeframe.span()))?;
+        let cooldown =
+            cooldown.map_or(Ok(DEFAULT_COOLDOWN), |cooldown| self.cooldown(&cooldown))?;
         let name = name.into_inner();
         let rule = Rule {
             title: title.unwrap_or_else(|| name.clone()),
@@ -204,7 +209,12 @@ impl Text<'_> {
         written.find(value).map(|offset| span.start + offset)
     }
 
-    fn field_error(self, field: &'static str, fault: RulesFault, span: Range<usize>) -> InvalidRules {
+    fn field_error(
+        self,
+        field: &'static str,
+        fault: RulesFault,
+        span: Range<usize>,
+    ) -> InvalidRules {
         InvalidRules { field: Some(field), ..self.error(fault, span.start) }
     }
 

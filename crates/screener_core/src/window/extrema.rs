@@ -183,7 +183,9 @@ mod tests {
 
     fn naive(rows: &[(f64, f64)], length: usize) -> (f64, f64) {
         let covered = &rows[rows.len().saturating_sub(length)..];
-        let fold = |f: fn(f64, f64) -> f64, start| covered.iter().fold(start, |a, r| f(a, if start < 0.0 { r.0 } else { r.1 }));
+        let fold = |f: fn(f64, f64) -> f64, start| {
+            covered.iter().fold(start, |a, r| f(a, if start < 0.0 { r.0 } else { r.1 }))
+        };
         (fold(f64::max, f64::NEG_INFINITY), fold(f64::min, f64::INFINITY))
     }
 

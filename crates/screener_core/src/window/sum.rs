@@ -48,9 +48,15 @@ struct Pair<S> {
 
 #[derive(Clone, Debug)]
 enum Width {
-    Narrow { grid: Grid, pairs: Box<[Pair<Narrow>]> },
+    Narrow {
+        grid: Grid,
+        pairs: Box<[Pair<Narrow>]>,
+    },
     /// `since` counts the minutes appended, to try a grid again once the ring has turned over.
-    Wide { pairs: Box<[Pair<[Wide; SUMMED]>]>, since: usize },
+    Wide {
+        pairs: Box<[Pair<[Wide; SUMMED]>]>,
+        since: usize,
+    },
 }
 
 impl Sums {
@@ -145,7 +151,8 @@ impl Width {
         let rows = (0..held).map(|age| ring.row(ring.slot_back(age)));
         if let Some(grid) = Grid::for_rows(rows) {
             let nothing = grid.split(&NOTHING);
-            let add = |sum: &mut Narrow, amounts: &Amounts| sum.slide(&grid.split(amounts), &nothing);
+            let add =
+                |sum: &mut Narrow, amounts: &Amounts| sum.slide(&grid.split(amounts), &nothing);
             let pairs = spans.iter().map(|span| Pair::summing(*span, ring, add)).collect();
             return Self::Narrow { pairs, grid };
         }
@@ -221,21 +228,19 @@ impl Grid {
 
     #[inline]
     fn split(&self, amounts: &Amounts) -> Split {
-        let mut split = Split::default();
-        for column in 0..SUMMED {
-            split.high[column] = (amounts[column] + self.high[column]) - self.high[column];
-            split.low[column] = amounts[column] - split.high[column];
-        }
-        split
+        let high: Amounts =
+            std::array::from_fn(|column| (amounts[column] + self.high[column]) - self.high[column]);
+        Split { low: std::array::from_fn(|column| amounts[column] - high[column]), high }
     }
 
     #[inline]
     fn fits(&self, amounts: &Amounts) -> bool {
         let Split { low, .. } = self.split(amounts);
         let mut fits = true;
-        for column in 0..SUMMED {
-            let on_grid = (low[column] + self.low[column]) - self.low[column] == low[column];
-            fits &= on_grid & (amounts[column] < self.limit[column]);
+        for ((low, unit), (amount, limit)) in
+            low.iter().zip(&self.low).zip(amounts.iter().zip(&self.limit))
+        {
+            fits &= ((low + unit) - unit == *low) & (amount < limit);
         }
         fits
     }
@@ -259,11 +264,7 @@ impl Narrow {
 
     #[inline]
     fn total(&self) -> Amounts {
-        let mut total = NOTHING;
-        for column in 0..SUMMED {
-            total[column] = self.high[column] + self.low[column];
-        }
-        total
+        std::array::from_fn(|column| self.high[column] + self.low[column])
     }
 }
 
@@ -365,13 +366,11 @@ mod tests {
                 break;
             }
         }
-        if let Some(next) = partials.last() {
-            if (low < 0.0 && *next < 0.0) || (low > 0.0 && *next > 0.0) {
-                let doubled = low * 2.0;
-                let rounded = high + doubled;
-                if doubled == rounded - high {
-                    high = rounded;
-                }
+        if partials.last().is_some_and(|next| low * next > 0.0) {
+            let doubled = low * 2.0;
+            let rounded = high + doubled;
+            if doubled == rounded - high {
+                high = rounded;
             }
         }
         high
@@ -400,7 +399,11 @@ mod tests {
             for column in 0..SUMMED {
                 let covered = &history[count.saturating_sub(length)..];
                 let expected = fsum(covered.iter().map(|a| a[column]));
-                assert_eq!(total[column].to_bits(), expected.to_bits(), "W={length} column={column}");
+                assert_eq!(
+                    total[column].to_bits(),
+                    expected.to_bits(),
+                    "W={length} column={column}"
+                );
             }
             if 2 * length <= RING_MINUTES {
                 let end = count.saturating_sub(length);

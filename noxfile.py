@@ -1,0 +1,157 @@
+"""The one list of commands: what a developer runs is what CI runs.
+
+The wheel is built once, by the session `wheel`; the sessions that need the package install that.
+"""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = [
+    "fmt",
+    "lint",
+    "rust",
+    "wheel",
+    "types",
+    "test",
+    "fuzz",
+    "bench_smoke",
+    "daemons",
+    "readme",
+]
+
+ROOT = Path(__file__).parent
+DIST = ROOT / "dist"
+PYTHON_CODE = ["python", "daemons/src", "tests", "benches", "noxfile.py"]
+TEST_TOOLS = [
+    "hypothesis>=6.150",
+    "numpy>=2",
+    "pandas>=3",
+    "pyarrow>=20",
+    "pytest>=9",
+    "pytest-benchmark>=5",
+    "pytest-randomly>=4",
+    "pytest-xdist>=3.8",
+    "TA-Lib>=0.6.5",
+    "xxhash>=3",
+]
+RUFF = "ruff==0.17.5"
+MYPY = "mypy==2.4.1"
+
+
+def install_wheel(session: nox.Session, *more: str) -> None:
+    """Installs the wheel that the session `wheel` has built, and other packages."""
+    wheels = sorted(DIST.glob("screener-*.whl"))
+    if len(wheels) != 1:
+        session.error("run `nox -s wheel` first: dist/ must hold one wheel of screener")
+    session.install(*more)
+    session.install("--force-reinstall", "--no-deps", str(wheels[0]))
+    session.install(str(wheels[0]))
+
+
+@nox.session
+def fmt(session: nox.Session) -> None:
+    """Is everything formatted? `nox -s fmt -- --fix` formats it."""
+    session.install(RUFF)
+    fix = "--fix" in session.posargs
+    session.run("ruff", "format", *([] if fix else ["--diff"]), *PYTHON_CODE)
+    session.run("cargo", "fmt", *([] if fix else ["--check"]), external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Does every lint pass, in Python and in Rust with and without the bindings?"""
+    session.install(RUFF)
+    session.run("ruff", "check", *PYTHON_CODE)
+    clippy = ["cargo", "clippy", "--locked", "--all-targets", "--quiet"]
+    for features in ([], ["--features", "python"]):
+        session.run(*clippy, *features, "--", "-D", "warnings", external=True)
+    doc = {"RUSTDOCFLAGS": "-D warnings"}
+    session.run("cargo", "doc", "--locked", "--no-deps", "--quiet", env=doc, external=True)
+
+
+@nox.session
+def rust(session: nox.Session) -> None:
+    """The tests of the core, which needs no Python."""
+    session.run("cargo", "test", "--locked", "--quiet", "-p", "screener_core", external=True)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Builds the wheel every other session installs."""
+    session.install("maturin>=1.9,<2")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("maturin", "build", "--release", "--locked", "--out", str(DIST))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Are the types right, and does the stub say what the compiled module has?"""
+    install_wheel(session, MYPY, *TEST_TOOLS, "nox", "hatchling")
+    session.run("mypy", "python/screener", "daemons/src", "tests", "benches", "noxfile.py")
+    session.run("python", "-m", "mypy.stubtest", "screener._core")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """The tests of the package; arguments go to pytest."""
+    install_wheel(session, *TEST_TOOLS)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The generated tests again, with many more examples (minutes)."""
+    install_wheel(session, *TEST_TOOLS)
+    more = {"HYPOTHESIS_PROFILE": "fuzz"}
+    session.run("pytest", "-n", "2", "-m", "fuzz", *session.posargs, env=more)
+    many = {"PROPTEST_CASES": "2000"}
+    session.run(
+        "cargo", "test", "--locked", "--quiet", "-p", "screener_core", "--test", "fuzz",
+        env=many, external=True,
+    )  # fmt: skip
+
+
+def run_benchmarks(session: nox.Session, rust_options: list[str], options: list[str]) -> None:
+    """Runs the benchmarks of the core, then those of the package beside its peers."""
+    session.run("cargo", "bench", "--locked", "--quiet", "--", *rust_options, external=True)
+    install_wheel(session, *TEST_TOOLS, "bottleneck>=1.5")
+    one_core = {"RAYON_NUM_THREADS": "1"}
+    session.run("pytest", "benches", "-p", "no:randomly", "-s", *options, env=one_core)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks: every figure of the README, and the ratios to its peers."""
+    run_benchmarks(session, [], session.posargs)
+
+
+@nox.session
+def bench_smoke(session: nox.Session) -> None:
+    """Do the benchmarks still run? Their figures mean nothing here."""
+    run_benchmarks(session, ["--test"], ["--benchmark-disable"])
+
+
+@nox.session
+def daemons(session: nox.Session) -> None:
+    """Does the distribution of the daemons build and import?"""
+    install_wheel(session, "hatchling")
+    session.install("--no-build-isolation", "--no-deps", "./daemons")
+    session.run("python", "-c", "import screenerd; print(screenerd.__version__)")
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """Does the README's first command work as printed, in a clean clone?"""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    command = text.split("```sh\n", 1)[1].split("```", 1)[0]
+    clone = session.create_tmp() + "/clone"
+    shutil.rmtree(clone, ignore_errors=True)
+    session.run("git", "clone", "--quiet", str(ROOT), clone, external=True)
+    # Only the crates' object files are shared, so that this takes seconds.
+    objects = {"CARGO_TARGET_DIR": str(ROOT / "target")}
+    with session.chdir(clone):
+        session.run("bash", "-euc", command, env=objects, external=True)
