@@ -36,7 +36,6 @@ TEST_TOOLS = [
     "pytest-randomly>=4",
     "pytest-xdist>=3.8",
     "TA-Lib>=0.6.5",
-    "xxhash>=3",
 ]
 RUFF = "ruff==0.17.5"
 MYPY = "mypy==2.4.1"
@@ -106,8 +105,8 @@ def test(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """The generated tests again, with many more examples (minutes)."""
     install_wheel(session, *TEST_TOOLS)
-    more = {"HYPOTHESIS_PROFILE": "fuzz"}
-    session.run("pytest", "-n", "2", "-m", "fuzz", *session.posargs, env=more)
+    more = {"HYPOTHESIS_PROFILE": "ci"}
+    session.run("pytest", "-n", "2", "-m", "hypothesis", *session.posargs, env=more)
     many = {"PROPTEST_CASES": "2000"}
     session.run(
         "cargo", "test", "--locked", "--quiet", "-p", "screener_core", "--test", "fuzz",

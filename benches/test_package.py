@@ -80,7 +80,8 @@ def test_update(
     engine.warm_up(first[:1500])
     candles = [screener.Candle(**row) for row in first[1500:].iter_rows(named=True)]
     step = _cycled(candles)
-    benchmark.pedantic(engine.update, setup=lambda: ((next(step),), {}), rounds=len(candles))
+    rounds: Any = benchmark.pedantic
+    rounds(engine.update, setup=lambda: ((next(step),), {}), rounds=len(candles))
     figures["engine.update(candle)"] = _median(benchmark)
 
 
@@ -96,7 +97,8 @@ def test_closing_minute(benchmark: BenchmarkFixture, figures: dict[str, float]) 
     engine = screener.Engine(floors=True)
     engine.warm_up(pl.concat(minutes[:1500]))
     step = iter(minutes[1500:])
-    benchmark.pedantic(engine.update_many, setup=lambda: ((next(step),), {}), rounds=1000)
+    rounds: Any = benchmark.pedantic
+    rounds(engine.update_many, setup=lambda: ((next(step),), {}), rounds=1000)
     figures["update_many, a closing minute of 500 symbols"] = _median(benchmark)
 
 
@@ -109,7 +111,8 @@ def test_warm_up(benchmark: BenchmarkFixture, figures: dict[str, float]) -> None
         engine.warm_up(market)
         return engine
 
-    assert len(benchmark.pedantic(warm_up, rounds=5).symbols) == 500
+    rounds: Any = benchmark.pedantic
+    assert len(rounds(warm_up, rounds=5).symbols) == 500
     figures["warm_up, 500 symbols x 1440 minutes"] = _median(benchmark)
 
 

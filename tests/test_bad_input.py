@@ -4,8 +4,6 @@ Good input of every make is here too: the same candles in whatever a frame can b
 the same state, byte for byte.
 """
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import collections
@@ -188,7 +186,7 @@ ONE_BAD_FIELD: list[BadField] = [
 @pytest.mark.parametrize(
     ("field", "value", "timed"),
     ONE_BAD_FIELD,
-    ids=[f"{field}={repr(value)[:30]}" for field, value, _ in ONE_BAD_FIELD],
+    ids=[f"{field}={repr(value)[:30].split(' at 0x')[0]}" for field, value, _ in ONE_BAD_FIELD],
 )
 @pytest.mark.parametrize("mapping", [dict, types.MappingProxyType, collections.UserDict])
 def test_a_candle_with_one_bad_field(
@@ -908,13 +906,18 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception]]] = [
     ({"windows": [5.0]}, ValueError),
     ({"windows": [None]}, ValueError),
     ({"windows": [2**70]}, ValueError),
-    ({"windows": "5m"}, TypeError),
-    ({"windows": 5}, TypeError),
+    ({"windows": "5x"}, ValueError),
+    ({"windows": 0}, ValueError),
+    ({"windows": object()}, TypeError),
     ({"window": ["5m"]}, TypeError),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "kind"), BAD_ARGUMENTS, ids=str)
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    BAD_ARGUMENTS,
+    ids=lambda value: str(value).split(" at 0x")[0],
+)
 def test_an_engine_that_cannot_be_made(arguments: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
         Engine(**arguments)
@@ -924,6 +927,8 @@ def test_an_engine_that_cannot_be_made(arguments: dict[str, Any], kind: type[Exc
 def test_windows_may_be_named_in_any_way() -> None:
     many = Engine(windows=["60m", 60, "1h", "7m", 90, "24h", int(np.int64(3))])
     assert many.windows == ["3m", "5m", "7m", "15m", "1h", "90m", "4h", "8h", "1d"]
+    assert Engine(windows="90m").windows == Engine(windows=90).windows
+    assert Engine(windows="90m").windows == ["5m", "15m", "1h", "90m", "4h", "8h", "1d"]
 
 
 @pytest.mark.parametrize(

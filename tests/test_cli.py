@@ -1,7 +1,5 @@
 """The command `screener`: what it prints, writes and refuses."""
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import errno

@@ -4,8 +4,6 @@ The rules are written out here once more, in plain polars over SPEC 5.1, so that
 neither the engine nor the rule compiler.
 """
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import hashlib

@@ -1,7 +1,5 @@
 """The exception tree: fields, wording, copies."""
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import copy

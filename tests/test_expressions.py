@@ -4,8 +4,6 @@ Expressions of the language are expressions of Python too, so Python's own parse
 `Oracle` walks `ast.parse(text)` by SPEC 5 and knows nothing of the compiler it judges.
 """
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import ast
@@ -376,7 +374,7 @@ def test_it_holds(when: str) -> None:
         ("-(-3) < price", "3 < price"),
         ("price > 500e3", "price > 500000"),
         ("price > 1_000.50", "price > 1000.5"),
-        ("price > 1e-7", "price > 0.0000001"),
+        ("price > 1e-7", "price > 1e-7"),
         ("price > .1", "price > 0.1"),
         ("min(price,1)>0", "min(price, 1) > 0"),
         ("default( rsi_60m ,-1)>0", "default(rsi_1h, -1) > 0"),
@@ -948,19 +946,31 @@ def test_to_toml_keeps_every_field(name: str, timeframe: str, **fields: str) -> 
 @pytest.mark.parametrize(
     "when",
     [
-        " and ".join(["price<1"] * 1_340),
-        "not " * 24 + "1<price<2",
         "price > " + " + ".join(["1e300"] * 60),
         "price > 1" + " or price > 1e-300" * 60,
         "(" * 24 + "1<price<2" + ")" * 24,
     ],
-    ids=["long", "deep", "large numbers", "small numbers", "parentheses"],
+    ids=["large numbers", "small numbers", "parentheses"],
 )
 def test_what_was_loaded_can_be_loaded_again(when: str) -> None:
     """Its canonical text is longer or deeper than what was written: an engine's state holds it."""
     parsed = rules(when)
     assert RuleSet.parse(parsed.to_toml()) == parsed
     assert screener.Engine.load(screener.Engine(parsed).save()).rules == parsed
+
+
+@pytest.mark.parametrize(
+    ("when", "reason"),
+    [
+        (" and ".join(["price<1"] * 1_340), "longer than"),
+        ("not " * 24 + "1<price<2", "nested deeper"),
+    ],
+    ids=["long", "deep"],
+)
+def test_what_could_not_be_loaded_again_is_refused(when: str, reason: str) -> None:
+    """Its canonical text, with blanks and parentheses, is over the limits that the text keeps."""
+    with pytest.raises(RuleError, match=reason):
+        rules(when)
 
 
 def test_a_set_is_a_collection() -> None:
@@ -976,7 +986,8 @@ def test_a_set_is_a_collection() -> None:
     for ask in (lambda: loaded["pioner_bull"], lambda: loaded.explain("pioner_bull", {})):
         with pytest.raises(RuleError) as caught:
             ask()
-        assert (caught.value.rule, caught.value.suggestion) == ("pioner_bull", "pioneer_bull")
+        assert "pioner_bull" in caught.value.reason
+        assert caught.value.suggestion == "pioneer_bull"
 
 
 def test_floors_are_read_only_when_they_are_on() -> None:

@@ -1,7 +1,5 @@
 """`read_klines`: every format, every name, every way in which a file can be wrong."""
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import gzip

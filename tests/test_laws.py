@@ -4,8 +4,6 @@ The data is a journal: everything that arrives for a few symbols in the order it
 holes, late and corrected minutes, running minutes, and moves that make rules fire.
 """
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import hashlib

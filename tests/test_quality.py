@@ -1,7 +1,5 @@
 """`inspect_klines` against hand-made faults, a naive recount and the real dirty files."""
 
-# ruff: noqa: D103 - the names of the tests are sentences
-
 from __future__ import annotations
 
 import json

@@ -178,7 +178,8 @@ fn is_part(part: f64, whole: f64) -> bool {
     part <= whole * (1.0 + ROUNDING)
 }
 
-fn fault_of_number(value: f64, price: bool) -> Option<Fault> {
+/// What is wrong with a number that should be a price (above 0) or an amount.
+pub(crate) fn fault_of_number(value: f64, price: bool) -> Option<Fault> {
     if !value.is_finite() {
         Some(Fault::NotFinite)
     } else if price && value <= 0.0 {
@@ -235,6 +236,8 @@ pub enum Value {
     Missing,
     /// A whole number.
     Integer(i64),
+    /// A whole number too large for any time.
+    Unsigned(u64),
     /// A number.
     Number(f64),
     /// A text.
@@ -258,6 +261,7 @@ impl fmt::Display for Value {
         match self {
             Self::Missing => f.write_str("nothing"),
             Self::Integer(value) => value.fmt(f),
+            Self::Unsigned(value) => value.fmt(f),
             Self::Number(value) => write!(f, "{value:?}"),
             Self::Text(value) => write!(f, "{value:?}"),
         }

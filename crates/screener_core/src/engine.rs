@@ -238,37 +238,25 @@ impl Engine {
         alerts
     }
 
-    /// Takes closed bars of TIMEFRAMES[`timeframe`] that are older than the minutes.
-    ///
-    /// # Errors
-    /// The first bar, by its place, whose open time is no multiple of its length.
-    pub fn warm_up_bars(
-        &mut self,
-        bars: &[PastBar],
-        timeframe: usize,
-    ) -> Result<(), (usize, InvalidCandle)> {
-        let Some(length) = TIMEFRAMES.get(timeframe).copied() else { return Ok(()) };
+    /// Takes closed bars of TIMEFRAMES[`timeframe`] that are older than the minutes, each opening
+    /// at a multiple of its length.
+    pub fn warm_up_bars(&mut self, bars: &[PastBar], timeframe: usize) {
+        let Some(length) = TIMEFRAMES.get(timeframe).copied() else { return };
         let mut by_symbol: FxHashMap<&Arc<str>, Vec<(i64, f64)>> = FxHashMap::default();
-        for (row, bar) in bars.iter().enumerate() {
-            if bar.open_time % (length.span() * MINUTE_MS) != 0 {
-                let fault = Fault::MisalignedBar { minutes: length.minutes() };
-                return Err((row, InvalidCandle::new("open_time", bar.open_time, fault)));
-            }
+        for bar in bars {
             let given = (bar.open_time / MINUTE_MS, bar.close);
             by_symbol.entry(&bar.symbol).or_default().push(given);
         }
         for (symbol, mut given) in by_symbol {
             // Of two bars of one time the later row counts, as a correction would.
+            given.reverse();
             given.sort_by_key(|(minute, _)| *minute);
-            given.reverse();
             given.dedup_by_key(|(minute, _)| *minute);
-            given.reverse();
             let index = self.track(symbol);
             if let Some(tracked) = self.tracked.get_mut(index) {
                 tracked.symbol.give_bars(timeframe, Given::new(length, &given));
             }
         }
-        Ok(())
     }
 
     /// Restores cooldowns, and what is provisional, from alerts raised before.

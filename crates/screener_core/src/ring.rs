@@ -421,7 +421,7 @@ impl Ring {
     /// one does not make it less real than it was.
     pub fn confirm(&mut self, minute: Minute, source: Source) {
         let flags = &mut self.flags[slot_of(minute)];
-        let source = source.max(flags.source());
+        let source = if source == Source::Synthetic { flags.source() } else { source };
         flags.set(Flags::FORCED, false);
         flags.0 = (flags.0 & !Flags::SOURCE) | source as u8;
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::types::{Float64Type, Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
 use rustc_hash::FxHashMap;
@@ -96,7 +96,7 @@ impl Frame {
         self.get(column).ok_or(FrameError::MissingColumn { column, remedy })
     }
 
-    /// A column that need not be there, read by `read`.
+    /// A column that need not be there, read by `read`; one without any value is not there.
     ///
     /// # Errors
     /// When it cannot be read as that.
@@ -105,7 +105,8 @@ impl Frame {
         column: &'static str,
         read: impl FnOnce(&'static str, &ArrayRef) -> Result<T, FrameError>,
     ) -> Result<Option<T>, FrameError> {
-        self.get(column).map(|array| read(column, array)).transpose()
+        let some = self.get(column).filter(|array| array.null_count() < array.len());
+        some.map(|array| read(column, array)).transpose()
     }
 }
 
@@ -152,6 +153,8 @@ pub struct Times {
     pub ms: Int64Array,
     /// First row whose time is no whole millisecond, and that time in its own unit.
     pub fractional: Option<(usize, i64)>,
+    /// First row whose time is larger than 64 bits with a sign can hold.
+    pub beyond: Option<(usize, u64)>,
 }
 
 /// Integers as ms since the epoch, timestamps of any unit and zone turned into that.
@@ -161,6 +164,12 @@ pub struct Times {
 pub fn times(column: &'static str, array: &ArrayRef) -> Result<Times, FrameError> {
     const EXPECTED: &str =
         "times (cast it to Int64 milliseconds since 1970, UTC, or to a timestamp)";
+    let unsigned = array.as_primitive_opt::<UInt64Type>();
+    let beyond = unsigned.and_then(|times| {
+        let is_beyond =
+            |row: &usize| times.is_valid(*row) && i64::try_from(times.value(*row)).is_err();
+        (0..times.len()).find(is_beyond).map(|row| (row, times.value(row)))
+    });
     let raw = match array.data_type() {
         DataType::Timestamp(..) | DataType::Null => DataType::Int64,
         kind if kind.is_integer() => DataType::Int64,
@@ -172,12 +181,13 @@ pub fn times(column: &'static str, array: &ArrayRef) -> Result<Times, FrameError
         DataType::Timestamp(TimeUnit::Second, _) => (1000, 1),
         DataType::Timestamp(TimeUnit::Microsecond, _) => (1, 1000),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => (1, 1_000_000),
-        _ => return Ok(Times { ms: raw.clone(), fractional: None }),
+        _ => return Ok(Times { ms: raw.clone(), fractional: None, beyond }),
     };
     let fractional = (0..raw.len()).find(|row| raw.is_valid(*row) && raw.value(*row) % divide != 0);
     Ok(Times {
         ms: raw.unary(|time: i64| time.saturating_mul(multiply).div_euclid(divide)),
         fractional: fractional.map(|row| (row, raw.value(row))),
+        beyond,
     })
 }
 

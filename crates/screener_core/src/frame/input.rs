@@ -6,13 +6,14 @@ use arrow_array::{Array, BooleanArray, Float64Array, Int64Array};
 use arrow_buffer::ScalarBuffer;
 use rayon::prelude::*;
 
-use super::column::{self, Frame, FrameError, Texts};
+use super::column::{self, Frame, FrameError, Texts, Times};
 use crate::alert::State;
-use crate::candle::{Candle, Fault, InvalidCandle, Source, Value, validate_symbol};
+use crate::candle::{
+    Candle, Fault, InvalidCandle, Source, Value, fault_of_number, validate_symbol,
+};
 use crate::engine::{PastAlert, PastBar, Rows, check_event_time};
-use crate::num::is_amount;
 use crate::screen::Evaluate;
-use crate::time::in_range;
+use crate::time::{MINUTE_MS, Window, in_range};
 
 /// What cannot be taken of a frame.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -83,23 +84,16 @@ impl CandleFrame {
         let event_time = frame.optional("event_time", column::times)?;
         let sources = frame.optional("source", column::texts)?;
 
-        let row_of = |row: usize| RowAt { row, symbols: &symbols, open_time: &open_time.ms };
-        check_symbols(&symbols, row_of)?;
-        if let Some(row) = first_null(&open_time.ms) {
-            return Err(row_of(row).missing("open_time"));
+        let mut faults = Faults::default();
+        faults.symbols(&symbols);
+        faults.times("open_time", &open_time, true);
+        if let Some(times) = &event_time {
+            faults.times("event_time", times, false);
         }
-        if let Some((row, time)) = open_time.fractional {
-            return Err(row_of(row).error(InvalidCandle::new(
-                "open_time",
-                time,
-                Fault::Misaligned,
-            )));
+        for (name, numbers) in &numbers {
+            faults.nulls(name, numbers);
         }
-        let nulls = numbers.iter().filter_map(|(name, column)| Some((first_null(column)?, *name)));
-        if let Some((row, name)) = nulls.min() {
-            return Err(row_of(row).missing(name));
-        }
-        let source = sources.map(|texts| read_sources(&texts, row_of)).transpose()?;
+        let source = sources.map(|texts| faults.sources(&texts));
 
         let [open, high, low, close, volume, quote_volume] =
             numbers.map(|(_, column)| column.values().clone());
@@ -119,23 +113,19 @@ impl CandleFrame {
             open_time: open_time.ms.values().clone(),
             symbols,
         };
-        candles.check(evaluate)?;
+        faults.0.extend(candles.first_invalid(evaluate));
+        faults.result(&candles.symbols, &open_time.ms)?;
         Ok(candles)
     }
 
-    fn check(&self, evaluate: Evaluate) -> Result<(), InputError> {
+    /// The first row whose candle is not valid, nulls taken for whatever lies under them.
+    fn first_invalid(&self, evaluate: Evaluate) -> Option<(usize, InvalidCandle)> {
         let check = |row: usize| {
             let candle = self.candle(row);
             let checked = candle.validate().and_then(|()| check_event_time(&candle, evaluate));
             checked.err().map(|invalid| (row, invalid))
         };
-        let first =
-            (0..self.len()).into_par_iter().with_min_len(ROWS_PER_TASK).find_map_first(check);
-        first.map_or(Ok(()), |(row, invalid)| {
-            let symbol = self.symbols.get(row).map(|symbol| symbol.to_string());
-            let open_time = self.open_time.get(row).copied();
-            Err(Box::new(InvalidRow { row, symbol, open_time, invalid }).into())
-        })
+        (0..self.len()).into_par_iter().with_min_len(ROWS_PER_TASK).find_map_first(check)
     }
 }
 
@@ -182,103 +172,105 @@ impl Rows for CandleFrame {
     }
 }
 
-/// A row, to say what is wrong with it.
-#[derive(Clone, Copy)]
-struct RowAt<'a> {
-    row: usize,
-    symbols: &'a Texts,
-    open_time: &'a Int64Array,
-}
+/// What is wrong with a frame: the first fault of each kind, with its row.
+#[derive(Default)]
+struct Faults(Vec<(usize, InvalidCandle)>);
 
-impl RowAt<'_> {
-    fn error(self, invalid: InvalidCandle) -> InputError {
-        let open_time = self.open_time.is_valid(self.row).then(|| self.open_time.value(self.row));
-        let symbol = self.symbols.get(self.row).map(|symbol| symbol.to_string());
-        Box::new(InvalidRow { row: self.row, symbol, open_time, invalid }).into()
+impl Faults {
+    fn missing(&mut self, row: usize, field: &'static str) {
+        self.0.push((row, InvalidCandle { field, value: Value::Missing, fault: Fault::Missing }));
     }
 
-    fn missing(self, field: &'static str) -> InputError {
-        self.error(InvalidCandle { field, value: Value::Missing, fault: Fault::Missing })
-    }
-}
-
-fn first_null(array: &dyn Array) -> Option<usize> {
-    if array.null_count() == 0 {
-        return None;
-    }
-    (0..array.len()).find(|row| array.is_null(*row))
-}
-
-fn check_symbols<'a>(texts: &Texts, row_of: impl Fn(usize) -> RowAt<'a>) -> Result<(), InputError> {
-    let row_with = |number: u32| texts.numbers.iter().position(|other| *other == number);
-    if let Some(row) = row_with(Texts::NULL) {
-        return Err(row_of(row).missing("symbol"));
-    }
-    for (number, symbol) in texts.distinct.iter().enumerate() {
-        if let Err(invalid) = validate_symbol(symbol) {
-            return Err(row_of(row_with(number as u32).unwrap_or(0)).error(invalid));
+    fn nulls(&mut self, field: &'static str, array: &dyn Array) {
+        if array.null_count() > 0 {
+            let first = (0..array.len()).find(|row| array.is_null(*row));
+            first.into_iter().for_each(|row| self.missing(row, field));
         }
     }
-    Ok(())
-}
 
-fn read_sources<'a>(
-    texts: &Texts,
-    row_of: impl Fn(usize) -> RowAt<'a>,
-) -> Result<Vec<Source>, InputError> {
-    let known: Vec<Option<Source>> =
-        texts.distinct.iter().map(|name| Source::parse(name)).collect();
-    let rows = texts.numbers.iter().enumerate();
-    rows.map(|(row, number)| match known.get(*number as usize) {
-        None => Ok(Source::Stream),
-        Some(Some(source)) => Ok(*source),
-        Some(None) => {
-            let name = texts.get(row).map(|name| name.to_string()).unwrap_or_default();
-            let invalid = InvalidCandle {
-                field: "source",
-                value: Value::Text(name),
-                fault: Fault::UnknownSource,
-            };
-            Err(row_of(row).error(invalid))
+    fn symbols(&mut self, texts: &Texts) {
+        let row_with = |number: u32| texts.numbers.iter().position(|other| *other == number);
+        row_with(Texts::NULL).into_iter().for_each(|row| self.missing(row, "symbol"));
+        let invalid = texts.distinct.iter().enumerate().filter_map(|(number, symbol)| {
+            let invalid = validate_symbol(symbol).err()?;
+            Some((row_with(number as u32)?, invalid))
+        });
+        self.0.extend(invalid);
+    }
+
+    fn times(&mut self, field: &'static str, times: &Times, needed: bool) {
+        if let Some((row, time)) = times.beyond {
+            let value = Value::Unsigned(time);
+            self.0.push((row, InvalidCandle { field, value, fault: Fault::OutsideYears }));
         }
-    })
-    .collect()
+        if needed {
+            self.nulls(field, &times.ms);
+            let fractional = times.fractional;
+            self.0.extend(
+                fractional
+                    .map(|(row, time)| (row, InvalidCandle::new(field, time, Fault::Misaligned))),
+            );
+        }
+    }
+
+    /// The sources of all rows; those that are none are told as faults.
+    fn sources(&mut self, texts: &Texts) -> Vec<Source> {
+        let known: Vec<_> = texts.distinct.iter().map(|name| Source::parse(name)).collect();
+        let unknown = texts
+            .numbers
+            .iter()
+            .position(|number| known.get(*number as usize).is_some_and(Option::is_none));
+        if let Some(row) = unknown {
+            let name = texts.get(row).map(ToString::to_string).unwrap_or_default();
+            let (value, fault) = (Value::Text(name), Fault::UnknownSource);
+            self.0.push((row, InvalidCandle { field: "source", value, fault }));
+        }
+        let source = |number: &u32| known.get(*number as usize).copied().flatten();
+        texts.numbers.iter().map(|number| source(number).unwrap_or_default()).collect()
+    }
+
+    /// The fault of the first row, if there is one; of several the one found first.
+    fn result(self, symbols: &Texts, open_time: &Int64Array) -> Result<(), InputError> {
+        let Some((row, invalid)) = self.0.into_iter().min_by_key(|(row, _)| *row) else {
+            return Ok(());
+        };
+        let symbol = symbols.get(row).map(ToString::to_string);
+        let open_time = open_time.is_valid(row).then(|| open_time.value(row));
+        Err(Box::new(InvalidRow { row, symbol, open_time, invalid }).into())
+    }
 }
 
-/// The closed bars of a frame: columns symbol, open_time, close.
+/// The closed bars of a frame, each of `length`: columns symbol, open_time, close.
 ///
 /// # Errors
 /// A column that is missing or of a wrong type, or the first row that is not valid.
-pub fn read_bars(frame: &Frame) -> Result<Vec<PastBar>, InputError> {
+pub fn read_bars(frame: &Frame, length: Window) -> Result<Vec<PastBar>, InputError> {
     const NEEDED: &str = "give a column for each of symbol, open_time and close";
     let symbols = column::texts("symbol", frame.need("symbol", NEEDED)?)?;
     let times = column::times("open_time", frame.need("open_time", NEEDED)?)?;
     let closes = column::floats("close", frame.need("close", NEEDED)?)?;
-    let row_of = |row: usize| RowAt { row, symbols: &symbols, open_time: &times.ms };
-    check_symbols(&symbols, row_of)?;
-    let read = |row: usize| {
-        let symbol = symbols.get(row).cloned().ok_or_else(|| row_of(row).missing("symbol"))?;
-        if times.ms.is_null(row) {
-            return Err(row_of(row).missing("open_time"));
-        }
-        if closes.is_null(row) {
-            return Err(row_of(row).missing("close"));
-        }
+    let mut faults = Faults::default();
+    faults.symbols(&symbols);
+    faults.times("open_time", &times, true);
+    faults.nulls("close", &closes);
+    let invalid = |row: usize| {
         let (open_time, close) = (times.ms.value(row), closes.value(row));
         if !in_range(open_time) {
-            let fault = Fault::OutsideYears;
-            return Err(row_of(row).error(InvalidCandle::new("open_time", open_time, fault)));
+            Some(InvalidCandle::new("open_time", open_time, Fault::OutsideYears))
+        } else if open_time % (length.span() * MINUTE_MS) != 0 {
+            let fault = Fault::MisalignedBar { minutes: length.minutes() };
+            Some(InvalidCandle::new("open_time", open_time, fault))
+        } else {
+            fault_of_number(close, true).map(|fault| InvalidCandle::new("close", close, fault))
         }
-        if !(close > 0.0 && is_amount(close)) {
-            let fault = if close <= 0.0 { Fault::NotPositive } else { Fault::OutsideMagnitude };
-            return Err(row_of(row).error(InvalidCandle::new("close", close, fault)));
-        }
-        Ok(PastBar { symbol, open_time, close })
     };
-    if let Some((row, time)) = times.fractional {
-        return Err(row_of(row).error(InvalidCandle::new("open_time", time, Fault::Misaligned)));
-    }
-    (0..frame.len()).map(read).collect()
+    faults.0.extend((0..frame.len()).find_map(|row| Some((row, invalid(row)?))));
+    faults.result(&symbols, &times.ms)?;
+    let bars = (0..frame.len()).filter_map(|row| {
+        let symbol = symbols.get(row).cloned()?;
+        Some(PastBar { symbol, open_time: times.ms.value(row), close: closes.value(row) })
+    });
+    Ok(bars.collect())
 }
 
 /// Alerts raised before: columns symbol, rule (or alert_type), triggered_at and optionally state.
@@ -292,33 +284,33 @@ pub fn read_alerts(frame: &Frame) -> Result<Vec<PastAlert>, InputError> {
         Some(rules) => column::texts("rule", rules)?,
         None => column::texts("alert_type", frame.need("alert_type", NEEDED)?)?,
     };
-    let times = column::times("triggered_at", frame.need("triggered_at", NEEDED)?)?.ms;
+    let times = column::times("triggered_at", frame.need("triggered_at", NEEDED)?)?;
     let states = frame.optional("state", column::texts)?;
-    let row_of = |row: usize| RowAt { row, symbols: &symbols, open_time: &times };
-    check_symbols(&symbols, row_of)?;
-    let read = |row: usize| {
-        let symbol = symbols.get(row).cloned().ok_or_else(|| row_of(row).missing("symbol"))?;
-        let rule = rules.get(row).ok_or_else(|| row_of(row).missing("rule"))?.to_string();
-        if times.is_null(row) {
-            return Err(row_of(row).missing("triggered_at"));
-        }
-        let triggered_at = times.value(row);
-        if !in_range(triggered_at) {
-            let fault = Fault::OutsideYears;
-            return Err(row_of(row).error(InvalidCandle::new("triggered_at", triggered_at, fault)));
-        }
-        let state = match states.as_ref().and_then(|states| states.get(row)) {
-            None => State::Confirmed,
-            Some(name) => State::parse(name).ok_or_else(|| {
-                let value = Value::Text(name.to_string());
-                row_of(row).error(InvalidCandle {
-                    field: "state",
-                    value,
-                    fault: Fault::UnknownState,
-                })
-            })?,
-        };
-        Ok(PastAlert { symbol, rule, triggered_at, state })
+    let state = |row: usize| match states.as_ref().and_then(|states| states.get(row)) {
+        None => Ok(State::Confirmed),
+        Some(name) => State::parse(name).ok_or_else(|| Value::Text(name.to_string())),
     };
-    (0..frame.len()).map(read).collect()
+    let mut faults = Faults::default();
+    faults.symbols(&symbols);
+    faults.nulls("triggered_at", &times.ms);
+    faults.times("triggered_at", &times, false);
+    let invalid = |row: usize| {
+        let time = times.ms.value(row);
+        if rules.get(row).is_none() {
+            Some(InvalidCandle { field: "rule", value: Value::Missing, fault: Fault::Missing })
+        } else if !in_range(time) {
+            Some(InvalidCandle::new("triggered_at", time, Fault::OutsideYears))
+        } else {
+            let value = state(row).err()?;
+            Some(InvalidCandle { field: "state", value, fault: Fault::UnknownState })
+        }
+    };
+    faults.0.extend((0..frame.len()).find_map(|row| Some((row, invalid(row)?))));
+    faults.result(&symbols, &times.ms)?;
+    let alerts = (0..frame.len()).filter_map(|row| {
+        let (symbol, rule) = (symbols.get(row).cloned()?, rules.get(row)?.to_string());
+        let triggered_at = times.ms.value(row);
+        Some(PastAlert { symbol, rule, triggered_at, state: state(row).ok()? })
+    });
+    Ok(alerts.collect())
 }

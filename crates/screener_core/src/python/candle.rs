@@ -2,7 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyString};
 
 use super::errors;
 use crate::candle::{self, Fault, Source};
@@ -263,12 +263,17 @@ impl<'py> Fields<'_, 'py> {
     }
 
     fn number(&self, name: &'static str, value: Bound<'py, PyAny>) -> PyResult<f64> {
-        value.extract::<f64>().map_err(|_| self.wrong_type(name, value, "a number"))
+        if let Ok(float) = value.cast::<PyFloat>() {
+            return Ok(float.value());
+        }
+        let number = if is_truth(&value)? { None } else { value.extract::<f64>().ok() };
+        number.ok_or_else(|| self.wrong_type(name, value, "a number"))
     }
 
     fn integer(&self, name: &'static str, value: Bound<'py, PyAny>) -> PyResult<i64> {
         const EXPECTED: &str = "a whole number of milliseconds since 1970, UTC";
-        value.extract::<i64>().map_err(|_| self.wrong_type(name, value, EXPECTED))
+        let number = if is_truth(&value)? { None } else { value.extract::<i64>().ok() };
+        number.ok_or_else(|| self.wrong_type(name, value, EXPECTED))
     }
 
     fn truth(&self, name: &'static str, value: Bound<'py, PyAny>) -> PyResult<bool> {
@@ -294,4 +299,13 @@ impl<'py> Fields<'_, 'py> {
         let (py, symbol) = (self.given.py(), self.symbol.as_deref());
         errors::candle_error(py, reason, Some(0), symbol, self.open_time, field, value)
     }
+}
+
+/// Whether a value is true or false, which Python would take for 1 or 0 (numpy's too).
+fn is_truth(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if value.cast::<PyBool>().is_ok() {
+        return Ok(true);
+    }
+    let name = value.get_type().name()?;
+    Ok(name == "bool" || name == "bool_")
 }

@@ -12,7 +12,7 @@ use super::{errors, frame, rules};
 use crate::candle::validate_symbol;
 use crate::engine::{self, Config, Judged, Order};
 use crate::frame::column::Frame;
-use crate::frame::input::{self, CandleFrame, InvalidRow};
+use crate::frame::input::{self, CandleFrame};
 use crate::frame::output;
 use crate::guard::Guarded;
 use crate::metrics::{Layout, Metric};
@@ -93,13 +93,9 @@ impl Engine {
             })?;
         let frame = frame::read(frame)?;
         let taken = self.detached(py, move |engine| {
-            let bars = input::read_bars(&frame)?;
-            engine.warm_up_bars(&bars, index).map_err(|(row, invalid)| {
-                let bar = bars.get(row);
-                let symbol = bar.map(|bar| bar.symbol.to_string());
-                let open_time = bar.map(|bar| bar.open_time);
-                Box::new(InvalidRow { row, symbol, open_time, invalid }).into()
-            })
+            let bars = input::read_bars(&frame, TIMEFRAMES[index])?;
+            engine.warm_up_bars(&bars, index);
+            Ok(())
         })?;
         taken.map_err(|error| errors::input_error(py, &error))
     }

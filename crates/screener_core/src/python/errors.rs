@@ -36,6 +36,7 @@ fn value_of(py: Python<'_>, value: &Value) -> PyResult<Py<PyAny>> {
     Ok(match value {
         Value::Missing => py.None(),
         Value::Integer(value) => value.into_pyobject(py)?.into_any().unbind(),
+        Value::Unsigned(value) => value.into_pyobject(py)?.into_any().unbind(),
         Value::Number(value) => value.into_pyobject(py)?.into_any().unbind(),
         Value::Text(value) => value.into_pyobject(py)?.into_any().unbind(),
     })

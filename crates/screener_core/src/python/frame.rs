@@ -23,7 +23,14 @@ pub(super) fn read(given: &Bound<'_, PyAny>) -> PyResult<Frame> {
         let reason = format!("{kind} is not an Arrow frame");
         return Err(errors::data_error(py, &reason, None, Some(REMEDY)));
     }
-    let table = given.extract::<AnyRecordBatch>().and_then(|batches| Ok(batches.into_table()?));
+    let take = |given: &Bound<'_, PyAny>| -> PyResult<PyTable> {
+        Ok(given.extract::<AnyRecordBatch>()?.into_table()?)
+    };
+    let table = take(given).or_else(|error| {
+        // polars exports columns that hold nothing but nulls in a way Arrow's readers refuse.
+        let mended = without_untyped_nulls(given).ok_or(error)?;
+        take(&mended)
+    });
     let table = table.map_err(|error| {
         let reason = format!("the frame could not be read: {error}");
         errors::data_error(py, &reason, None, Some(REMEDY))
@@ -41,4 +48,15 @@ pub(super) fn table(table: Table) -> PyResult<PyTable> {
 /// A table as a polars frame; polars is imported here and nowhere else in the core.
 pub(super) fn polars<'py>(py: Python<'py>, given: Table) -> PyResult<Bound<'py, PyAny>> {
     py.import("polars")?.getattr("DataFrame")?.call1((table(given)?,))
+}
+
+/// A polars frame whose columns of the type `Null` have become floats without a value.
+fn without_untyped_nulls<'py>(given: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let polars = given.py().import("polars").ok()?;
+    if !given.is_instance(&polars.getattr("DataFrame").ok()?).ok()? {
+        return None;
+    }
+    let types = pyo3::types::PyDict::new(given.py());
+    types.set_item(polars.getattr("Null").ok()?, polars.getattr("Float64").ok()?).ok()?;
+    given.call_method1("cast", (types,)).ok()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping};
+use pyo3::types::{PyDict, PyMapping, PyString};
 
 use super::errors;
 use crate::metrics::Metric;
@@ -87,7 +87,16 @@ impl RuleSet {
     /// The rules of a TOML text.
     #[staticmethod]
     #[pyo3(name = "parse", signature = (text, *, floors=false))]
-    fn parse_text(py: Python<'_>, text: &str, floors: bool) -> PyResult<Self> {
+    fn parse_text(text: &Bound<'_, PyString>, floors: bool) -> PyResult<Self> {
+        let py = text.py();
+        let Ok(text) = text.to_str() else {
+            return Err(errors::rule_error(
+                py,
+                "the text has characters UTF-8 cannot hold",
+                None,
+                None,
+            ));
+        };
         parse(py, text, floors).map(Self)
     }
 

@@ -207,6 +207,17 @@ impl Expr {
     }
 }
 
+/// A number in the fewest digits that read back to it.
+struct Shortest(f64);
+
+impl fmt::Display for Shortest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = self;
+        let plain = *number == 0.0 || (1e-6..1e16).contains(&number.abs());
+        if plain { write!(f, "{number}") } else { write!(f, "{number:e}") }
+    }
+}
+
 /// `inner`, in parentheses unless it binds at least as tightly as `least`.
 struct Bound<'a>(&'a Expr, u8);
 
@@ -227,9 +238,9 @@ impl fmt::Display for Expr {
             Ok(())
         };
         match self {
-            Self::Number(number) => write!(f, "{number}"),
+            Self::Number(number) => Shortest(*number).fmt(f),
             Self::Metric(metric) => metric.fmt(f),
-            Self::Default(metric, value) => write!(f, "default({metric}, {value})"),
+            Self::Default(metric, value) => write!(f, "default({metric}, {})", Shortest(*value)),
             Self::Negate(inner) => write!(f, "-{}", Bound(inner, 6)),
             Self::Arithmetic(operator, left, right) => {
                 let least = self.binding();

@@ -113,6 +113,15 @@ impl ExprFault {
 /// # Errors
 /// The first thing that is wrong, with its position.
 pub fn parse_condition(text: &str) -> Result<Expr, InvalidExpr> {
+    let expr = read(text)?;
+    // What is read must read back from its canonical form, as saved states do.
+    match read(&expr.to_string()) {
+        Ok(_) => Ok(expr),
+        Err(InvalidExpr { fault, .. }) => Err(InvalidExpr { fault, position: 0 }),
+    }
+}
+
+fn read(text: &str) -> Result<Expr, InvalidExpr> {
     if text.len() > LONGEST {
         return Err(InvalidExpr { fault: ExprFault::TooLong, position: LONGEST });
     }
@@ -536,12 +545,14 @@ pub fn nearest_metric(name: &str) -> Option<String> {
 /// The candidate that takes the fewest changes to become, unless that is most of the name.
 #[must_use]
 pub fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
-    let name = name.to_ascii_lowercase();
+    let name = name.to_lowercase();
     // A stranger's word may be long; nothing near it is.
     if name.len() > 64 {
         return None;
     }
-    let near = candidates.into_iter().map(|known| (strsim::osa_distance(&name, &known), known));
+    let near = candidates
+        .into_iter()
+        .map(|known| (strsim::osa_distance(&name, &known.to_lowercase()), known));
     let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + name.len() / 4).then_some(known)
 }
