@@ -7,7 +7,7 @@ preset's own text is changed in every way that could matter (a clause less, anot
 another number, another metric, `or` for `and`): each of these mutants must be told by that.
 """
 
-# ruff: noqa: D102, D103 - the names of the tests are sentences
+# ruff: noqa: D102 - the names of the tests are sentences
 
 from __future__ import annotations
 
