@@ -1,8 +1,8 @@
 //! The core of `screener`: candles in, metrics and alerts out.
 //!
 //! A module imports only from those before it:
-//! `time`, `num` → `candle` → `ring` → `window` → `indicator`, `bar` → `metrics` → `symbol` →
-//! `rule` → `alert` → `engine`.
+//! `time`, `num` → `candle` → `ring` → `window`; `indicator` → `bar` → `metrics` → `symbol`;
+//! `rule` → `alert` → `screen` → `engine` → `frame`, `replay`, `state` → `python`.
 
 pub mod alert;
 pub mod bar;

@@ -3,11 +3,11 @@
 //! A float is a whole number of some power of two, so a sum of floats is exact in fixed point if
 //! that is wide enough, and what has left a window leaves no trace in it. Two widths serve:
 //!
-//! - [`Narrow`]: 84 bits in two limbs of 42, kept in floats so that four amounts are summed by
+//! - `Narrow`: 84 bits in two limbs of 42, kept in floats so that four amounts are summed by
 //!   vector instructions. 1441 limbs stay below 2^53, so nothing is ever rounded, and the total
-//!   `high + low` is one rounding of the exact sum, which is what `fsum` gives. A [`Grid`] says
+//!   `high + low` is one rounding of the exact sum, which is what `fsum` gives. A `Grid` says
 //!   where the 84 bits lie; real amounts of one symbol fit.
-//! - [`Wide`]: 320 bits in integers, room for anything from 1e-30 to 1e30 at once. Used while
+//! - `Wide`: 320 bits in integers, room for anything from 1e-30 to 1e30 at once. Used while
 //!   minutes in the ring do not fit any grid.
 //!
 //! The choice never shows: both are exact.
