@@ -178,7 +178,7 @@ impl Default for Bars {
 }
 
 impl Bars {
-    /// Takes closed bars of TIMEFRAMES[`index`] older than the minutes; `ring` if there are any.
+    /// Takes closed bars of `TIMEFRAMES[index]` older than the minutes; `ring` if there are any.
     pub fn give(&mut self, index: usize, given: Option<Given>, ring: Option<&Ring>) {
         self.series[index].given = given;
         if let Some(ring) = ring {
@@ -239,7 +239,7 @@ impl Bars {
         }
     }
 
-    /// What the indicators on TIMEFRAMES[`index`] tell, the running bar included.
+    /// What the indicators on `TIMEFRAMES[index]` tell, the running bar included.
     #[inline]
     #[must_use]
     pub fn value(&self, index: usize, ring: &Ring) -> StudyValue {

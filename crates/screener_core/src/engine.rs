@@ -238,7 +238,7 @@ impl Engine {
         alerts
     }
 
-    /// Takes closed bars of TIMEFRAMES[`timeframe`] that are older than the minutes, each opening
+    /// Takes closed bars of `TIMEFRAMES[timeframe]` that are older than the minutes, each opening
     /// at a multiple of its length.
     pub fn warm_up_bars(&mut self, bars: &[PastBar], timeframe: usize) {
         let Some(length) = TIMEFRAMES.get(timeframe).copied() else { return };

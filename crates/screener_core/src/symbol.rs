@@ -104,7 +104,7 @@ impl Symbol {
         self.market_cap = value;
     }
 
-    /// Takes closed bars of TIMEFRAMES[`index`] that are older than the minutes.
+    /// Takes closed bars of `TIMEFRAMES[index]` that are older than the minutes.
     pub fn give_bars(&mut self, index: usize, given: Option<Given>) {
         self.bars.give(index, given, self.live.as_ref().map(|live| &live.ring));
     }

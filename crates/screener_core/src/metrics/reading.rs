@@ -23,7 +23,7 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Computes every metric into `values`, a row of [`Layout::width`] numbers.
+    /// Computes every metric into `values`, a row of [`Layout::width`](super::Layout::width) numbers.
     pub fn fill(&self, values: &mut [f64]) {
         let lengths = self.windows.lengths();
         let (windowed, rest) = values.split_at_mut(lengths.len().div_ceil(2) * BLOCK);
