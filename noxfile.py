@@ -118,8 +118,10 @@ def run_benchmarks(session: nox.Session, rust_options: list[str], options: list[
     """Runs the benchmarks of the core, then those of the package beside its peers."""
     session.run("cargo", "bench", "--locked", "--quiet", "--", *rust_options, external=True)
     install_wheel(session, *TEST_TOOLS, "bottleneck>=1.5")
-    one_core = {"RAYON_NUM_THREADS": "1"}
-    session.run("pytest", "benches", "-p", "no:randomly", "-s", *options, env=one_core)
+    pytest = ["pytest", "benches", "-p", "no:randomly", "-p", "no:xdist", *options]
+    all_cores = "closing_minute or warm_up"
+    session.run(*pytest, "-k", f"not ({all_cores})", env={"RAYON_NUM_THREADS": "1"})
+    session.run(*pytest, "-k", all_cores)
 
 
 @nox.session

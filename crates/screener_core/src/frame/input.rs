@@ -125,6 +125,10 @@ impl CandleFrame {
             let checked = candle.validate().and_then(|()| check_event_time(&candle, evaluate));
             checked.err().map(|invalid| (row, invalid))
         };
+        if self.len() <= ROWS_PER_TASK {
+            // Waking another thread would take longer.
+            return (0..self.len()).find_map(check);
+        }
         (0..self.len()).into_par_iter().with_min_len(ROWS_PER_TASK).find_map_first(check)
     }
 }
