@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import bottleneck as bn
 import numpy as np
 import polars as pl
+import pytest
 import talib
 
 import screener
@@ -45,30 +46,48 @@ def test_windows(
     figures["windows, all metrics into a frame, per row"] = _median(benchmark, market.height)
 
 
+@pytest.mark.parametrize(
+    ("name", "amounts"),
+    [
+        ("peers per row", ["quote_volume"]),
+        (
+            "peers with the four sums and vwap per row",
+            ["quote_volume", "volume", "trades", "taker_buy_quote_volume"],
+        ),
+    ],
+)
 def test_peers(
-    benchmark: BenchmarkFixture, market: pl.DataFrame, figures: dict[str, float]
+    benchmark: BenchmarkFixture,
+    market: pl.DataFrame,
+    figures: dict[str, float],
+    name: str,
+    amounts: list[str],
 ) -> None:
     """TA-Lib's three indicators of one timeframe and six rolling windows, over whole arrays."""
-    symbols = [
-        tuple(part[name].to_numpy() for name in ("open", "high", "low", "close", "quote_volume"))
+    symbols: list[Any] = [
+        (
+            *(part[price].to_numpy() for price in ("open", "high", "low", "close")),
+            [part[amount].cast(pl.Float64).to_numpy() for amount in amounts],
+        )
         for part in market.partition_by("symbol")
     ]
 
     def whole_arrays() -> float:
         total = 0.0
-        for open_, high, low, close, quote in symbols:
+        for open_, high, low, close, summed in symbols:
             results = [talib.RSI(close), *talib.MACD(close), *talib.BBANDS(close, 20)]
             for width in WINDOWS:
-                sums = bn.move_sum(quote, width)
+                sums = [bn.move_sum(amount, width) for amount in summed]
                 highest, lowest = bn.move_max(high, width), bn.move_min(low, width)
                 first = np.full_like(open_, np.nan)
                 first[width - 1 :] = open_[: open_.size - width + 1]
-                results += [sums, (close / first - 1) * 100, (highest - lowest) / first * 100]
+                results += [*sums, (close / first - 1) * 100, (highest - lowest) / first * 100]
+                results += [sums[0] / sums[1]] if len(sums) > 1 else []
             total += sum(float(np.nansum(result)) for result in results)
         return total
 
     assert np.isfinite(benchmark(whole_arrays))
-    figures["peers per row"] = _median(benchmark, market.height)
+    figures[name] = _median(benchmark, market.height)
 
 
 def test_update(
