@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import uuid
 from pathlib import Path
 
 import pytest
@@ -43,4 +45,10 @@ def test_the_table_of_rules_is_whole() -> None:
 def test_the_documented_identity() -> None:
     """docs/architecture.md tells an alert's id and a rule's version; both are the engine's."""
     page = (README.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert f"`{screener.RuleSet.load('futures')['pioneer_bull'].version}`" in page
+    (vector,) = re.findall(r"Test vector: `([^`]+)` is\n`([^`]+)`", page)
+    namespace = uuid.uuid5(uuid.NAMESPACE_URL, "screener")
+    assert f"`{namespace}`" in page
+    assert str(uuid.uuid5(namespace, vector[0])) == vector[1]
+    ((text, version),) = re.findall(r"```\n(name=.*?)```\n[^`]*`(\w+)`", page, flags=re.DOTALL)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == version
+    assert screener.RuleSet.load("futures")["pioneer_bull"].version == version

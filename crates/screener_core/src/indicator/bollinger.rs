@@ -41,7 +41,7 @@ impl Indicator for Bollinger {
     type Value = Bands;
 
     fn push(&mut self, close: f64) {
-        // A damaged index cannot come in: states are checked when loaded, and it wraps here.
+        // Wrapped before it is used, so that an index out of a damaged state cannot panic.
         let slot = self.next % EARLIER;
         self.closes[slot] = close;
         self.next = (slot + 1) % EARLIER;
