@@ -109,6 +109,14 @@ impl Rows for Market {
         self.rows[row].0
     }
 
+    fn open_time(&self, row: usize) -> i64 {
+        self.rows[row].1.open_time
+    }
+
+    fn event_time(&self, row: usize) -> Option<i64> {
+        self.rows[row].1.event_time
+    }
+
     fn candle(&self, row: usize) -> Candle {
         self.rows[row].1
     }

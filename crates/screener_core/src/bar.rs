@@ -3,13 +3,19 @@
 //! An indicator reads nothing of a bar but its close, and that is the close of the minute that ends
 //! it. So a length keeps two states: `base`, the bars that ended in minutes that have left the
 //! ring, and `head`, all closed bars. A correction inside of the ring builds `head` anew from
-//! `base` and the minutes held; the running bar is looked at without being pushed.
+//! `base` and the minutes held; the running bar is looked at without being pushed, four lengths at
+//! a time.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::indicator::{Bands, Bollinger, Indicator, Macd, MacdValue, Rsi};
+use fearless_simd::{Simd, f64x4};
+
+use crate::indicator::{
+    Bands, Bollinger, BollingerLanes, Indicator, Macd, MacdLanes, MacdValue, Rsi, RsiLanes,
+};
+use crate::lanes::LANES;
 use crate::num::is_amount;
 use crate::ring::Ring;
 use crate::time::{MINUTE_MS, Minute, RING_MINUTES, TIMEFRAMES, Window, in_range};
@@ -22,41 +28,53 @@ pub struct Study {
     bollinger: Bollinger,
 }
 
-/// What the indicators tell; `NaN` where one is not ready.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StudyValue {
-    /// Relative strength index, 0 to 100.
-    pub rsi: f64,
-    /// MACD, signal and histogram.
-    pub macd: MacdValue,
-    /// Bollinger bands.
-    pub bands: Bands,
-}
-
-impl StudyValue {
-    /// Nothing is ready.
-    const UNKNOWN: Self = Self {
-        rsi: f64::NAN,
-        macd: MacdValue { macd: f64::NAN, signal: f64::NAN, histogram: f64::NAN },
-        bands: Bands { upper: f64::NAN, middle: f64::NAN, lower: f64::NAN },
-    };
-}
-
 impl Indicator for Study {
-    type Value = StudyValue;
-
     fn push(&mut self, close: f64) {
         self.rsi.push(close);
         self.macd.push(close);
         self.bollinger.push(close);
     }
+}
 
-    #[inline]
-    fn peek(&self, close: f64) -> StudyValue {
+/// The indicators of four lengths, to look at with the running bars at their current close.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StudyLanes {
+    rsi: RsiLanes,
+    macd: MacdLanes,
+    bollinger: BollingerLanes,
+}
+
+/// What the indicators of four lengths tell; `NaN` where one is not ready.
+#[derive(Clone, Copy, Debug)]
+pub struct StudyValue<V> {
+    /// Relative strength index, 0 to 100.
+    pub rsi: V,
+    /// MACD, signal and histogram.
+    pub macd: MacdValue<V>,
+    /// Bollinger bands.
+    pub bands: Bands<V>,
+}
+
+impl StudyLanes {
+    const UNKNOWN: Self = Self {
+        rsi: RsiLanes::UNKNOWN,
+        macd: MacdLanes::UNKNOWN,
+        bollinger: BollingerLanes::UNKNOWN,
+    };
+
+    fn set(&mut self, lane: usize, study: &Study) {
+        self.rsi.set(lane, &study.rsi);
+        self.macd.set(lane, &study.macd);
+        self.bollinger.set(lane, &study.bollinger);
+    }
+
+    /// The values if the running bars closed here.
+    #[inline(always)]
+    pub fn peek<S: Simd>(&self, simd: S, close: f64x4<S>) -> StudyValue<f64x4<S>> {
         StudyValue {
-            rsi: self.rsi.peek(close),
-            macd: self.macd.peek(close),
-            bands: self.bollinger.peek(close),
+            rsi: self.rsi.peek(simd, close),
+            macd: self.macd.peek(simd, close),
+            bands: self.bollinger.peek(simd, close),
         }
     }
 }
@@ -155,10 +173,15 @@ impl Given {
     }
 }
 
+/// Groups of four lengths; the lanes of the last one are not all used.
+pub const GROUPS: usize = TIMEFRAMES.len().div_ceil(LANES);
+
 /// The bars of all six lengths of one symbol.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bars {
     series: [Series; TIMEFRAMES.len()],
+    /// Every head in its lane.
+    lanes: [StudyLanes; GROUPS],
     /// Newest minute that `base` includes, once minutes have left the ring.
     folded: Option<Minute>,
 }
@@ -173,7 +196,8 @@ pub struct SavedBars {
 impl Default for Bars {
     fn default() -> Self {
         let empty = Series { base: Study::default(), head: Study::default(), from: 0, given: None };
-        Self { series: std::array::from_fn(|_| empty.clone()), folded: None }
+        let series = std::array::from_fn(|_| empty.clone());
+        Self { series, lanes: [StudyLanes::UNKNOWN; GROUPS], folded: None }
     }
 }
 
@@ -192,9 +216,11 @@ impl Bars {
         let newest = ring.newest();
         if newest % TIMEFRAMES[0].span() == 0 {
             let close = ring.row(ring.slot_back(1)).close;
-            for (series, length) in self.series.iter_mut().zip(TIMEFRAMES) {
+            for (index, length) in TIMEFRAMES.into_iter().enumerate() {
+                let series = &mut self.series[index];
                 if series.closes_at(newest - 1, length) {
                     series.head.push(close);
+                    self.lanes[index / LANES].set(index % LANES, &series.head);
                 }
             }
         }
@@ -225,7 +251,8 @@ impl Bars {
     /// Builds every head anew from what the ring holds.
     pub fn rebuild(&mut self, ring: &Ring) {
         let (oldest, newest) = (ring.oldest(), ring.newest());
-        for (series, length) in self.series.iter_mut().zip(TIMEFRAMES) {
+        for (index, length) in TIMEFRAMES.into_iter().enumerate() {
+            let series = &mut self.series[index];
             series.found(oldest, newest, length, self.folded.is_some());
             series.head = series.base;
             let first = self.folded.map_or(oldest, |folded| oldest.max(folded + 1));
@@ -236,19 +263,15 @@ impl Bars {
                 }
                 end += length.span();
             }
+            self.lanes[index / LANES].set(index % LANES, &series.head);
         }
     }
 
-    /// What the indicators on `TIMEFRAMES[index]` tell, the running bar included.
+    /// The indicators of four lengths each, closed bars only.
     #[inline]
     #[must_use]
-    pub fn value(&self, index: usize, ring: &Ring) -> StudyValue {
-        let series = &self.series[index];
-        // A bar opens at `from`, so the running one opens there or later when it includes it.
-        if ring.newest() < series.from {
-            return StudyValue::UNKNOWN;
-        }
-        series.head.peek(ring.newest_row().close)
+    pub const fn lanes(&self) -> &[StudyLanes; GROUPS] {
+        &self.lanes
     }
 
     /// What has to be saved.

@@ -92,31 +92,32 @@ impl Candle {
     ///
     /// # Errors
     /// The first field that is wrong, with its value and what is wrong with it.
+    #[inline]
     pub fn validate(&self) -> Result<(), InvalidCandle> {
         if self.is_plausible() { Ok(()) } else { Err(self.fault()) }
     }
 
-    /// The whole check as one expression without branches on the fields' names.
-    #[inline]
+    /// The whole check without a branch: nearly every candle passes all of it.
+    #[inline(always)]
     fn is_plausible(&self) -> bool {
         let known = |value: Option<f64>| value.unwrap_or(0.0);
-        self.open_time % MINUTE_MS == 0
-            && time::in_range(self.open_time)
-            && self.event_time.is_none_or(time::in_range)
-            && self.low > 0.0
-            && is_amount(self.low)
-            && is_amount(self.high)
-            && self.low <= self.open
-            && self.low <= self.close
-            && self.open <= self.high
-            && self.close <= self.high
-            && is_amount(self.volume)
-            && is_amount(self.quote_volume)
-            && is_amount(known(self.trades))
-            && is_amount(known(self.taker_buy_volume))
-            && is_amount(known(self.taker_buy_quote_volume))
-            && is_part(known(self.taker_buy_volume), self.volume)
-            && is_part(known(self.taker_buy_quote_volume), self.quote_volume)
+        (self.open_time % MINUTE_MS == 0)
+            & time::in_range(self.open_time)
+            & self.event_time.is_none_or(time::in_range)
+            & (self.low > 0.0)
+            & is_amount(self.low)
+            & is_amount(self.high)
+            & (self.low <= self.open)
+            & (self.low <= self.close)
+            & (self.open <= self.high)
+            & (self.close <= self.high)
+            & is_amount(self.volume)
+            & is_amount(self.quote_volume)
+            & is_amount(known(self.trades))
+            & is_amount(known(self.taker_buy_volume))
+            & is_amount(known(self.taker_buy_quote_volume))
+            & is_part(known(self.taker_buy_volume), self.volume)
+            & is_part(known(self.taker_buy_quote_volume), self.quote_volume)
     }
 
     /// Names the first fault of a candle that is not plausible.

@@ -45,6 +45,12 @@ pub trait Rows: Sync {
     /// The number of a row's symbol in [`Rows::symbols`].
     fn symbol(&self, row: usize) -> u32;
 
+    /// When a row's candle opens, ms.
+    fn open_time(&self, row: usize) -> i64;
+
+    /// When the exchange made a row's version of its candle, ms, where that is given.
+    fn event_time(&self, row: usize) -> Option<i64>;
+
     /// A row's candle, valid.
     fn candle(&self, row: usize) -> Candle;
 }
@@ -410,11 +416,13 @@ impl Order {
     #[inline]
     pub fn walk(self, rows: &impl Rows, part: &[u32], mut take: impl FnMut(&Candle)) {
         let key = |row: &u32| {
-            let candle = rows.candle(*row as usize);
+            let row = *row as usize;
             match self {
                 Self::Given => 0,
-                Self::Known => candle.event_time.unwrap_or(candle.open_time + MINUTE_MS),
-                Self::Minute => candle.open_time,
+                Self::Known => {
+                    rows.event_time(row).unwrap_or_else(|| rows.open_time(row) + MINUTE_MS)
+                }
+                Self::Minute => rows.open_time(row),
             }
         };
         if self == Self::Given || part.is_sorted_by_key(key) {

@@ -1,7 +1,7 @@
 //! The core of `screener`: candles in, metrics and alerts out.
 //!
 //! A module imports only from those before it:
-//! `time`, `num` → `candle` → `ring` → `window`; `indicator` → `bar` → `metrics` → `symbol`;
+//! `time`, `num`, `lanes` → `candle` → `ring` → `window`; `indicator` → `bar` → `metrics` → `symbol`;
 //! `rule` → `alert` → `screen` → `engine` → `frame`, `replay`, `state` → `python`.
 
 pub mod alert;
@@ -11,6 +11,7 @@ pub mod engine;
 pub mod frame;
 pub mod guard;
 pub mod indicator;
+pub mod lanes;
 pub mod metrics;
 pub mod num;
 #[cfg(feature = "python")]

@@ -10,7 +10,7 @@ pub const LARGEST: f64 = 1e30;
 #[inline]
 #[must_use]
 pub fn is_amount(value: f64) -> bool {
-    value == 0.0 || (SMALLEST..=LARGEST).contains(&value)
+    (value == 0.0) | (SMALLEST..=LARGEST).contains(&value)
 }
 
 /// A positive normal float as `mantissa * 2^exponent`, the mantissa a whole number of 53 bits.

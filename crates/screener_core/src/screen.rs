@@ -277,61 +277,95 @@ struct Judging<'a> {
     gate: &'a mut Gate,
 }
 
+/// When rules are judged, and at what price.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    time: i64,
+    price: f64,
+    /// Newest minutes of which none is pending.
+    settled: i64,
+}
+
 impl Judging<'_> {
-    fn judge(self, symbol: &mut Symbol, verdict: Verdict, bench: &mut Bench) {
+    fn judge(mut self, symbol: &mut Symbol, verdict: Verdict, bench: &mut Bench) {
         let Some(reading) = symbol.read() else { return };
         reading.fill(&mut bench.values);
         let newest = reading.ring.newest();
-        let settled = newest - reading.ring.marks().pending;
-        let price = reading.ring.newest_row().close;
-        let time = verdict.running.unwrap_or(close_time(newest));
-        let raised = |rule: &JudgedRule, values: &[f64], time: i64, state: State| {
-            self.screen.alert(rule, self.name, price, values, time, state)
+        let moment = Moment {
+            time: verdict.running.unwrap_or(close_time(newest)),
+            price: reading.ring.newest_row().close,
+            settled: newest - reading.ring.marks().pending,
         };
+        if verdict.settles && self.gate.has_provisional() {
+            self.settle(verdict, moment, bench);
+        } else if verdict.raises {
+            self.raise(verdict, moment, &[], bench);
+        }
+    }
 
-        let provisional = if verdict.settles { self.gate.settle() } else { Vec::new() };
+    /// Confirms or withdraws what is provisional, and raises what else holds.
+    #[cold]
+    fn settle(&mut self, verdict: Verdict, moment: Moment, bench: &mut Bench) {
+        let provisional = self.gate.settle();
         for (name, at) in &provisional {
             let Some(rule) = self.screen.rules.iter().find(|rule| *rule.name == **name) else {
                 continue;
             };
-            let holds = rule.program.holds(&bench.values, settled);
+            let holds = rule.program.holds(&bench.values, moment.settled);
             let state = if holds { State::Confirmed } else { State::Withdrawn };
-            bench.alerts.push(raised(rule, &bench.values, *at, state));
+            self.tell(rule, Moment { time: *at, ..moment }, state, bench);
         }
-        if !verdict.raises {
-            return;
+        if verdict.raises {
+            self.raise(verdict, moment, &provisional, bench);
         }
+    }
+
+    /// Raises every rule that holds, but for those that have just been settled.
+    fn raise(
+        &mut self,
+        verdict: Verdict,
+        moment: Moment,
+        settled: &[(String, i64)],
+        bench: &mut Bench,
+    ) {
         for rule in &self.screen.rules {
-            if !rule.program.holds(&bench.values, settled)
-                || !self.gate.is_open(&rule.name, time, rule.cooldown)
-                || provisional.iter().any(|(name, _)| *rule.name == **name)
+            if rule.program.holds(&bench.values, moment.settled)
+                && self.gate.is_open(&rule.name, moment.time, rule.cooldown)
+                && !settled.iter().any(|(name, _)| *rule.name == **name)
             {
-                continue;
+                self.fire(rule, verdict, moment, bench);
             }
-            self.gate.fire(&rule.name, time);
-            let state = match verdict.running {
-                Some(_) => {
-                    self.gate.hold(&rule.name, time);
-                    State::Provisional
-                }
-                None => State::Confirmed,
-            };
-            bench.alerts.push(raised(rule, &bench.values, time, state));
         }
+    }
+
+    #[cold]
+    fn fire(&mut self, rule: &JudgedRule, verdict: Verdict, moment: Moment, bench: &mut Bench) {
+        self.gate.fire(&rule.name, moment.time);
+        let state = match verdict.running {
+            Some(_) => {
+                self.gate.hold(&rule.name, moment.time);
+                State::Provisional
+            }
+            None => State::Confirmed,
+        };
+        self.tell(rule, moment, state, bench);
+    }
+
+    fn tell(&self, rule: &JudgedRule, moment: Moment, state: State, bench: &mut Bench) {
+        bench.alerts.push(self.screen.alert(rule, self.name, moment, &bench.values, state));
     }
 }
 
 impl Screen {
-    #[cold]
     fn alert(
         &self,
         rule: &JudgedRule,
         symbol: &Arc<str>,
-        price: f64,
+        moment: Moment,
         values: &[f64],
-        triggered_at: i64,
         state: State,
     ) -> Alert {
+        let Moment { time: triggered_at, price, .. } = moment;
         let value = |slot: Option<Slot>| slot.map(|slot| slot.of(values)).filter(|v| !v.is_nan());
         Alert {
             id: alert_id(&self.exchange, symbol, &rule.name, triggered_at),

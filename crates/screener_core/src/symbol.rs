@@ -1,7 +1,10 @@
 //! One symbol: its ring, and everything that is kept in step with it.
 
+use fearless_simd::dispatch;
+
 use crate::bar::{Bars, Given, SavedBars};
 use crate::candle::Candle;
+use crate::lanes::level;
 use crate::metrics::Reading;
 use crate::ring::{Entry, Placement, Ring, Row, Running};
 use crate::time::{Minute, RING_MINUTES, Window};
@@ -285,7 +288,7 @@ impl Live {
         self.refresh(bars);
         self.streak = carried(self.streak, self.ring.newest_row(), LONGEST_STREAK);
         self.ring.append(entry, running);
-        self.windows.advance(&self.ring);
+        dispatch!(level(), simd => self.windows.advance(simd, &self.ring));
         bars.advance(&self.ring);
     }
 

@@ -77,6 +77,14 @@ impl Rows for OneSymbol {
         0
     }
 
+    fn open_time(&self, row: usize) -> i64 {
+        self.candles[row].open_time
+    }
+
+    fn event_time(&self, row: usize) -> Option<i64> {
+        self.candles[row].event_time
+    }
+
     fn candle(&self, row: usize) -> Candle {
         self.candles[row]
     }

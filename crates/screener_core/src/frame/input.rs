@@ -151,13 +151,23 @@ impl Rows for CandleFrame {
     }
 
     #[inline]
+    fn open_time(&self, row: usize) -> i64 {
+        self.open_time[row]
+    }
+
+    #[inline]
+    fn event_time(&self, row: usize) -> Option<i64> {
+        let given = self.event_time.as_ref().filter(|times| times.is_valid(row));
+        given.map(|times| times.value(row))
+    }
+
+    #[inline(always)]
     fn candle(&self, row: usize) -> Candle {
         let known = |column: &Option<Float64Array>| {
             column.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row))
         };
         let closed =
             self.closed.as_ref().is_none_or(|closed| closed.is_null(row) || closed.value(row));
-        let event_time = self.event_time.as_ref().filter(|times| times.is_valid(row));
         Candle {
             open_time: self.open_time[row],
             open: self.open[row],
@@ -170,7 +180,7 @@ impl Rows for CandleFrame {
             taker_buy_volume: known(&self.taker_buy_volume),
             taker_buy_quote_volume: known(&self.taker_buy_quote_volume),
             closed,
-            event_time: event_time.map(|times| times.value(row)),
+            event_time: self.event_time(row),
             source: self.source.as_ref().map_or(Source::Stream, |source| source[row]),
         }
     }

@@ -1,15 +1,17 @@
 //! Moving average convergence/divergence, 12/26/9, seeded as TA-Lib seeds it.
 
+use fearless_simd::{Simd, f64x4};
 use serde::{Deserialize, Serialize};
 
-use super::{Indicator, ema};
+use super::Indicator;
+use super::average::{Average, AverageLanes, Smoothing};
 
-const FAST: u32 = 12;
-const SLOW: u32 = 26;
-const SIGNAL: u32 = 9;
+const FAST_PERIOD: u32 = 12;
+const SLOW_PERIOD: u32 = 26;
 
-/// The number of closes at which the signal is there.
-const READY: u32 = SLOW + SIGNAL - 1;
+const FAST: Smoothing = Smoothing::exponential(FAST_PERIOD);
+const SLOW: Smoothing = Smoothing::exponential(SLOW_PERIOD);
+const SIGNAL: Smoothing = Smoothing::exponential(9);
 
 /// The difference of two exponential averages, and its own average.
 ///
@@ -17,79 +19,63 @@ const READY: u32 = SLOW + SIGNAL - 1;
 /// Signal: with the mean of the first 9 differences. Ready after 26 closes, the signal after 34.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Macd {
-    /// Closes taken, at most 34.
-    closes: u32,
-    /// Averages; sums until they are seeded.
-    fast: f64,
-    slow: f64,
-    signal: f64,
-}
-
-/// What [`Macd`] tells, each in units of the price.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MacdValue {
-    /// Fast minus slow average.
-    pub macd: f64,
-    /// Average of that over 9.
-    pub signal: f64,
-    /// Their difference.
-    pub histogram: f64,
+    fast: Average,
+    slow: Average,
+    signal: Average,
 }
 
 impl Indicator for Macd {
-    type Value = MacdValue;
-
-    #[inline]
     fn push(&mut self, close: f64) {
-        *self = self.next(close);
-    }
-
-    #[inline]
-    fn peek(&self, close: f64) -> MacdValue {
-        self.next(close).value()
+        // Both averages are seeded with closes that end with the same one.
+        if self.slow.count() >= SLOW_PERIOD - FAST_PERIOD {
+            self.fast.push(close, FAST);
+        }
+        self.slow.push(close, SLOW);
+        if let (Some(fast), Some(slow)) = (self.fast.ready(FAST), self.slow.ready(SLOW)) {
+            self.signal.push(fast - slow, SIGNAL);
+        }
     }
 }
 
-impl Macd {
-    #[inline]
-    fn next(&self, close: f64) -> Self {
-        if self.closes < SLOW {
-            return self.seeded(close);
-        }
-        let mut next = *self;
-        next.fast = ema::step(self.fast, close, FAST);
-        next.slow = ema::step(self.slow, close, SLOW);
-        let macd = next.fast - next.slow;
-        if self.closes < READY {
-            next.closes += 1;
-            next.signal += macd;
-            if next.closes == READY {
-                next.signal /= f64::from(SIGNAL);
-            }
-        } else {
-            next.signal = ema::step(self.signal, macd, SIGNAL);
-        }
-        next
+/// What [`MacdLanes`] tell, each in units of the price.
+#[derive(Clone, Copy, Debug)]
+pub struct MacdValue<V> {
+    /// Fast minus slow average.
+    pub macd: V,
+    /// Average of that over 9.
+    pub signal: V,
+    /// Their difference.
+    pub histogram: V,
+}
+
+/// Four of them, to look at with a running close each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MacdLanes {
+    fast: AverageLanes,
+    slow: AverageLanes,
+    signal: AverageLanes,
+}
+
+impl MacdLanes {
+    /// None of them is ready.
+    pub const UNKNOWN: Self = Self {
+        fast: AverageLanes::UNKNOWN,
+        slow: AverageLanes::UNKNOWN,
+        signal: AverageLanes::UNKNOWN,
+    };
+
+    /// Puts one into a lane.
+    pub fn set(&mut self, lane: usize, macd: &Macd) {
+        self.fast.set(lane, &macd.fast, FAST);
+        self.slow.set(lane, &macd.slow, SLOW);
+        self.signal.set(lane, &macd.signal, SIGNAL);
     }
 
-    fn seeded(mut self, close: f64) -> Self {
-        self.closes += 1;
-        self.slow += close;
-        if self.closes > SLOW - FAST {
-            self.fast += close;
-        }
-        if self.closes == SLOW {
-            self.slow /= f64::from(SLOW);
-            self.fast /= f64::from(FAST);
-            self.signal = self.fast - self.slow;
-        }
-        self
-    }
-
-    #[inline]
-    fn value(&self) -> MacdValue {
-        let macd = if self.closes < SLOW { f64::NAN } else { self.fast - self.slow };
-        let signal = if self.closes < READY { f64::NAN } else { self.signal };
+    /// The values if the running bar closed here; `NaN` in each part that is not ready.
+    #[inline(always)]
+    pub fn peek<S: Simd>(&self, simd: S, close: f64x4<S>) -> MacdValue<f64x4<S>> {
+        let macd = self.fast.with(simd, close) - self.slow.with(simd, close);
+        let signal = self.signal.with(simd, macd);
         MacdValue { macd, signal, histogram: macd - signal }
     }
 }

@@ -1,64 +1,66 @@
 //! Relative strength index: Wilder, 14 (J. W. Wilder, New Concepts in Technical Trading Systems).
 
+use fearless_simd::{Simd, f64x4, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use super::Indicator;
+use super::average::{Average, AverageLanes, Smoothing};
+use crate::lanes::{LANES, Lanes};
 
-const PERIOD: u32 = 14;
+const CHANGES: Smoothing = Smoothing::wilder(14);
 
 /// `100 * gain / (gain + loss)` of Wilder's averages of 14 changes; 50 when there was no change.
 ///
-/// Ready after 15 closes. The first averages are plain means, then `(13 * average + x) / 14`.
+/// Ready after 15 closes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rsi {
-    /// Closes taken, at most 15.
-    closes: u32,
+    /// 0 before the first close.
     last: f64,
-    /// Average gain and loss; their sums until there are 14 changes.
-    gain: f64,
-    loss: f64,
+    gain: Average,
+    loss: Average,
 }
 
 impl Indicator for Rsi {
-    type Value = f64;
-
-    #[inline]
     fn push(&mut self, close: f64) {
-        *self = self.next(close);
-    }
-
-    #[inline]
-    fn peek(&self, close: f64) -> f64 {
-        self.next(close).value()
+        if self.last > 0.0 {
+            let change = close - self.last;
+            self.gain.push(change.max(0.0), CHANGES);
+            self.loss.push((-change).max(0.0), CHANGES);
+        }
+        self.last = close;
     }
 }
 
-impl Rsi {
-    #[inline]
-    fn next(&self, close: f64) -> Self {
-        let period = f64::from(PERIOD);
-        let change = if self.closes == 0 { 0.0 } else { close - self.last };
-        let (gain, loss) = (change.max(0.0), (-change).max(0.0));
-        let (gain, loss) = if self.closes > PERIOD {
-            let smooth = |average: f64, x: f64| ((period - 1.0) * average + x) * (1.0 / period);
-            (smooth(self.gain, gain), smooth(self.loss, loss))
-        } else if self.closes == PERIOD {
-            ((self.gain + gain) / period, (self.loss + loss) / period)
-        } else {
-            (self.gain + gain, self.loss + loss)
-        };
-        Self { closes: (self.closes + 1).min(PERIOD + 1), last: close, gain, loss }
+/// Four of them, to look at with a running close each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RsiLanes {
+    last: Lanes,
+    gain: AverageLanes,
+    loss: AverageLanes,
+}
+
+impl RsiLanes {
+    /// None of them is ready.
+    pub const UNKNOWN: Self =
+        Self { last: [0.0; LANES], gain: AverageLanes::UNKNOWN, loss: AverageLanes::UNKNOWN };
+
+    /// Puts one into a lane.
+    pub fn set(&mut self, lane: usize, rsi: &Rsi) {
+        self.last[lane] = rsi.last;
+        self.gain.set(lane, &rsi.gain, CHANGES);
+        self.loss.set(lane, &rsi.loss, CHANGES);
     }
 
-    #[inline]
-    fn value(&self) -> f64 {
-        let total = self.gain + self.loss;
-        if self.closes <= PERIOD {
-            f64::NAN
-        } else if total == 0.0 {
-            50.0
-        } else {
-            100.0 * (self.gain / total)
-        }
+    /// The index, 0 to 100, if the running bar closed here; `NaN` while it is not ready.
+    #[inline(always)]
+    pub fn peek<S: Simd>(&self, simd: S, close: f64x4<S>) -> f64x4<S> {
+        let last: f64x4<S> = self.last.simd_into(simd);
+        let change = close - last;
+        let zero = f64x4::splat(simd, 0.0);
+        let gain = self.gain.with(simd, change.max(zero));
+        let loss = self.loss.with(simd, (-change).max(zero));
+        let total = gain + loss;
+        let still = total.simd_eq(zero);
+        still.select(f64x4::splat(simd, 50.0), gain / total * 100.0)
     }
 }

@@ -8,6 +8,8 @@ mod reading;
 
 use std::fmt;
 
+use crate::bar::GROUPS;
+use crate::lanes::LANES;
 use crate::time::{TIMEFRAMES, Window};
 
 pub use reading::Reading;
@@ -208,13 +210,11 @@ impl Slot {
     }
 }
 
-/// Windows are worked on two at a time: a block holds every windowed metric of both.
-const BLOCK: usize = 2 * WINDOWED;
+/// Windows are worked on in lanes: a block holds every windowed metric of so many.
+const BLOCK: usize = LANES * WINDOWED;
 
 /// The same for the bars' indicators.
-const BAR_BLOCK: usize = 2 * BARRED;
-
-const BAR_BLOCKS: usize = TIMEFRAMES.len() / 2;
+const BAR_BLOCK: usize = LANES * BARRED;
 
 /// Which windows are followed, and so which metrics there are and where their values lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,34 +241,43 @@ impl Layout {
     /// Numbers in a row of values.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.bars_begin() + BAR_BLOCKS * BAR_BLOCK + SINGLES
+        usize::from(self.one().0) + 1
+    }
+
+    /// Where every row holds a 1, so that a number is a multiple like any other.
+    #[must_use]
+    pub fn one(&self) -> Slot {
+        Slot((self.bars_begin() + GROUPS * BAR_BLOCK + SINGLES) as u16)
     }
 
     /// A row in which nothing is ready.
     #[must_use]
     pub fn row(&self) -> Vec<f64> {
-        vec![f64::NAN; self.width()]
+        let mut row = vec![f64::NAN; self.width()];
+        self.one().put(1.0, &mut row);
+        row
     }
 
     fn bars_begin(&self) -> usize {
-        self.windows.len().div_ceil(2) * BLOCK
+        self.windows.len().div_ceil(LANES) * BLOCK
     }
 
     /// Where `metric` lies; `None` when its window is not followed.
     #[must_use]
     pub fn slot(&self, metric: Metric) -> Option<Slot> {
-        let paired =
-            |index: usize, kind: usize, block: usize| index / 2 * block + kind * 2 + index % 2;
+        let in_lanes = |index: usize, kind: usize, block: usize| {
+            index / LANES * block + kind * LANES + index % LANES
+        };
         let place = match metric {
             Metric::Windowed(windowed, window) => {
                 let index = self.windows.binary_search(&window).ok()?;
-                paired(index, windowed as usize, BLOCK)
+                in_lanes(index, windowed as usize, BLOCK)
             }
             Metric::Barred(barred, window) => {
                 let index = TIMEFRAMES.iter().position(|timeframe| *timeframe == window)?;
-                self.bars_begin() + paired(index, barred as usize, BAR_BLOCK)
+                self.bars_begin() + in_lanes(index, barred as usize, BAR_BLOCK)
             }
-            Metric::Single(single) => self.bars_begin() + BAR_BLOCKS * BAR_BLOCK + single as usize,
+            Metric::Single(single) => self.bars_begin() + GROUPS * BAR_BLOCK + single as usize,
         };
         u16::try_from(place).ok().map(Slot)
     }

@@ -18,7 +18,7 @@ pub use saved::SavedRing;
 
 /// Slots of a ring: its 1440 minutes and the one that left last, so that the running minute can be
 /// set aside and the minute before it looked at with all that its windows cover.
-const SLOTS: usize = RING_MINUTES + 1;
+pub(crate) const SLOTS: usize = RING_MINUTES + 1;
 
 /// The running minute's state, while its candle is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,9 +67,9 @@ impl Marks {
 /// reaches back before it sums nothing there.
 #[derive(Clone, Debug)]
 pub struct Ring {
-    rows: Box<[Row]>,
-    taker_buy_volume: Box<[f64]>,
-    flags: Box<[Flags]>,
+    rows: Box<[Row; SLOTS]>,
+    taker_buy_volume: Box<[f64; SLOTS]>,
+    flags: Box<[Flags; SLOTS]>,
     start: Minute,
     newest: Minute,
     newest_slot: usize,
@@ -83,9 +83,9 @@ impl Ring {
     #[must_use]
     pub fn new(minute: Minute, entry: &Entry, running: Option<Running>) -> Self {
         let mut ring = Self {
-            rows: vec![Row::default(); SLOTS].into_boxed_slice(),
-            taker_buy_volume: vec![0.0; SLOTS].into_boxed_slice(),
-            flags: vec![Flags::default(); SLOTS].into_boxed_slice(),
+            rows: Box::new([Row::default(); SLOTS]),
+            taker_buy_volume: Box::new([0.0; SLOTS]),
+            flags: Box::new([Flags::default(); SLOTS]),
             start: minute,
             newest: minute,
             newest_slot: slot_of(minute),

@@ -15,50 +15,51 @@ pub struct NotFollowed {
 /// All the conditions of a rule, ready to be judged.
 #[derive(Clone, Debug)]
 pub struct Program {
-    clauses: Box<[Clause]>,
+    /// Clauses that compare two multiples, as nearly all do.
+    orders: Box<[Order]>,
+    /// The others.
+    general: Box<[Code]>,
     /// Metrics that have to be ready, each once.
     needed: Box<[Slot]>,
     /// Minutes looked back at: none of them may be pending.
     reach: i64,
 }
 
-#[derive(Clone, Debug)]
-enum Clause {
-    /// `a * x <= b * y`, the shape of nearly every clause.
-    Compare(Operand, Comparison, Operand),
-    /// Anything else.
-    General(Code),
-}
-
-/// A number, or a multiple of a metric.
+/// `low < high`, or `low <= high`.
 #[derive(Clone, Copy, Debug)]
-enum Operand {
-    Number(f64),
-    Multiple(f64, Slot),
+struct Order {
+    low: Multiple,
+    high: Multiple,
+    strict: bool,
 }
 
-impl Operand {
+/// A multiple of a metric; a number is a multiple of 1.
+#[derive(Clone, Copy, Debug)]
+struct Multiple {
+    factor: f64,
+    slot: Slot,
+}
+
+impl Multiple {
     #[inline]
     fn value(self, values: &[f64]) -> f64 {
-        match self {
-            Self::Number(number) => number,
-            Self::Multiple(factor, slot) => factor * slot.of(values),
-        }
+        self.factor * self.slot.of(values)
     }
 
     fn of(expr: &Expr, layout: &Layout) -> Result<Option<Self>, NotFollowed> {
-        Ok(match expr {
-            Expr::Number(number) => Some(Self::Number(*number)),
-            Expr::Metric(metric) => Some(Self::Multiple(1.0, slot(*metric, layout)?)),
+        let multiple = |factor: f64, metric: Metric| {
+            slot(metric, layout).map(|slot| Some(Self { factor, slot }))
+        };
+        match expr {
+            Expr::Number(number) => Ok(Some(Self { factor: *number, slot: layout.one() })),
+            Expr::Metric(metric) => multiple(1.0, *metric),
             Expr::Arithmetic(Operator::Multiply, left, right) => match (&**left, &**right) {
                 (Expr::Number(factor), Expr::Metric(metric))
-                | (Expr::Metric(metric), Expr::Number(factor)) => {
-                    Some(Self::Multiple(*factor, slot(*metric, layout)?))
-                }
-                _ => None,
+                | (Expr::Metric(metric), Expr::Number(factor)) => multiple(*factor, *metric),
+                _ => Ok(None),
             },
-            _ => None,
-        })
+            _ => Ok(None),
+        }
     }
 }
 
@@ -72,45 +73,61 @@ impl Program {
     /// # Errors
     /// When the layout does not follow a window that is named.
     pub fn compile(rule: &Rule, floors: bool, layout: &Layout) -> Result<Self, NotFollowed> {
-        let clauses = rule.conditions(floors).flat_map(Expr::clauses);
+        let (mut orders, mut general) = (Vec::new(), Vec::new());
+        for clause in rule.conditions(floors).flat_map(Expr::clauses) {
+            match Order::of(clause, layout)? {
+                Some(order) => orders.push(order),
+                None => general.push(Code::compile(clause, layout)?),
+            }
+        }
         let needed = rule.needed(floors).into_iter().map(|metric| slot(metric, layout));
         Ok(Self {
-            clauses: clauses.map(|clause| Clause::of(clause, layout)).collect::<Result<_, _>>()?,
+            orders: orders.into(),
+            general: general.into(),
             needed: needed.collect::<Result<_, _>>()?,
             reach: rule.metrics(floors).into_iter().map(Metric::reach).max().unwrap_or(0),
         })
     }
 
     /// Whether the conditions hold, with no pending minute among the newest `settled` ones.
+    ///
+    /// Nearly always the first clause already does not.
     #[inline]
     #[must_use]
     pub fn holds(&self, values: &[f64], settled: i64) -> bool {
-        self.clauses.iter().all(|clause| clause.holds(values))
+        self.orders.first().is_none_or(|order| order.holds(values))
+            && self.holds_wholly(values, settled)
+    }
+
+    #[inline(never)]
+    fn holds_wholly(&self, values: &[f64], settled: i64) -> bool {
+        self.orders.iter().all(|order| order.holds(values))
+            && self.general.iter().all(|code| code.run(values) == Some(1.0))
             && settled >= self.reach
             && self.needed.iter().all(|slot| !slot.of(values).is_nan())
     }
 }
 
-impl Clause {
-    fn of(clause: &Expr, layout: &Layout) -> Result<Self, NotFollowed> {
-        if let Expr::Compare(comparison, left, right) = clause
-            && let Some(left) = Operand::of(left, layout)?
-            && let Some(right) = Operand::of(right, layout)?
-        {
-            return Ok(Self::Compare(left, *comparison, right));
-        }
-        Ok(Self::General(Code::compile(clause, layout)?))
+impl Order {
+    fn of(clause: &Expr, layout: &Layout) -> Result<Option<Self>, NotFollowed> {
+        let Expr::Compare(comparison, left, right) = clause else { return Ok(None) };
+        let (low, high, strict) = match comparison {
+            Comparison::Less => (left, right, true),
+            Comparison::LessOrEqual => (left, right, false),
+            Comparison::Greater => (right, left, true),
+            Comparison::GreaterOrEqual => (right, left, false),
+            Comparison::Equal | Comparison::NotEqual => return Ok(None),
+        };
+        let (low, high) = (Multiple::of(low, layout)?, Multiple::of(high, layout)?);
+        Ok(low.zip(high).map(|(low, high)| Self { low, high, strict }))
     }
 
+    /// Without branches: what is not finite has no order.
     #[inline]
-    fn holds(&self, values: &[f64]) -> bool {
-        match self {
-            Self::Compare(left, comparison, right) => {
-                let (left, right) = (left.value(values), right.value(values));
-                left.is_finite() && right.is_finite() && comparison.holds(left, right)
-            }
-            Self::General(code) => code.run(values) == Some(1.0),
-        }
+    fn holds(self, values: &[f64]) -> bool {
+        let (low, high) = (self.low.value(values), self.high.value(values));
+        let holds = (low < high) | (!self.strict & (low == high));
+        holds & (f64::NEG_INFINITY < low) & (high < f64::INFINITY)
     }
 }
 

@@ -6,20 +6,19 @@
 //! constant on average for each window, whatever its length.
 //!
 //! The newest minute is not in the deque, as it may still be running: a window's extreme is the
-//! better of the newest minute and of the window's head ([`Extrema::with_newest`]).
+//! better of the newest minute and of the window's head ([`Extrema::earlier`]).
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::ring::{Ring, Row};
-use crate::time::{Minute, RING_MINUTES, Window};
+use fearless_simd::{Simd, dispatch, prelude::*, u16x8};
+
+use crate::lanes::{LANES, Lanes, level};
+use crate::ring::{Ring, Row, SLOTS};
+use crate::time::{RING_MINUTES, Window};
 
 /// Which end of the prices is looked for.
 pub trait Side: Copy + Clone + fmt::Debug {
-    /// The value of no minute at all.
-    const NONE: f64;
-
     /// The price of a row that counts.
     fn price(row: &Row) -> f64;
 
@@ -36,8 +35,6 @@ pub struct High;
 pub struct Low;
 
 impl Side for High {
-    const NONE: f64 = f64::NEG_INFINITY;
-
     #[inline]
     fn price(row: &Row) -> f64 {
         row.high
@@ -50,8 +47,6 @@ impl Side for High {
 }
 
 impl Side for Low {
-    const NONE: f64 = f64::INFINITY;
-
     #[inline]
     fn price(row: &Row) -> f64 {
         row.low
@@ -63,22 +58,30 @@ impl Side for Low {
     }
 }
 
-/// The first minute of the deque inside a window, if any: its place, minute and price.
+/// Windows whose heads are compared at once.
+const TOGETHER: usize = GROUPS * LANES;
+
+/// Groups of four windows among them.
+const GROUPS: usize = 2;
+
+/// The heads of eight windows: the first minute of the deque inside each, by its place there and
+/// by its slot in the ring.
+///
+/// A window without a minute in the deque has its head at the deque's end, and on the slot of the
+/// newest minute, which every window holds.
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    place: u64,
-    minute: Minute,
-    price: f64,
+struct Heads {
+    places: [u16; TOGETHER],
+    slots: [u16; TOGETHER],
+    /// Lengths of the windows.
+    spans: [u16; TOGETHER],
 }
 
 /// The extremes of all windows on one side.
 #[derive(Clone, Debug)]
 pub struct Extrema<S> {
-    /// Ages cannot be kept and minutes are long: entries are the low 16 bits of their minute.
-    unbeaten: VecDeque<u16>,
-    /// Place of the deque's front, counted from the beginning of time.
-    front: u64,
-    heads: Box<[Head]>,
+    unbeaten: Unbeaten,
+    heads: Box<[Heads]>,
     side: PhantomData<S>,
 }
 
@@ -86,88 +89,187 @@ impl<S: Side> Extrema<S> {
     /// The extremes of windows of `lengths` over what `ring` holds.
     #[must_use]
     pub fn new(lengths: &[Window], ring: &Ring) -> Self {
-        let nothing = Head { place: 0, minute: Minute::MAX, price: S::NONE };
-        let mut extrema = Self {
-            unbeaten: VecDeque::new(),
-            front: 0,
-            heads: vec![nothing; lengths.len()].into_boxed_slice(),
-            side: PhantomData,
-        };
-        for age in (1..ring.len()).rev() {
-            extrema.push(age, ring);
-        }
-        extrema.expire(lengths, ring);
+        let newest = slot_back(ring, 0);
+        let heads = lengths.chunks(TOGETHER).map(|some| {
+            // The last of too few windows fills the others' places.
+            let span = |lane: usize| some[lane.min(some.len() - 1)].minutes() as u16;
+            let spans = std::array::from_fn(span);
+            Heads { places: [0; TOGETHER], slots: [newest; TOGETHER], spans }
+        });
+        let mut extrema =
+            Self { unbeaten: Unbeaten::new(), heads: heads.collect(), side: PhantomData };
+        dispatch!(level(), simd => {
+            for age in (1..ring.len()).rev() {
+                extrema.push(simd, slot_back(ring, age), ring);
+            }
+            extrema.expire(simd, newest);
+        });
         extrema
     }
 
     /// Slides on by the minute `ring` has just appended.
-    #[inline]
-    pub fn advance(&mut self, lengths: &[Window], ring: &Ring) {
-        self.push(1, ring);
-        self.expire(lengths, ring);
+    #[inline(always)]
+    pub fn advance<I: Simd>(&mut self, simd: I, ring: &Ring) {
+        self.push(simd, slot_back(ring, 1), ring);
+        self.expire(simd, slot_back(ring, 0));
     }
 
-    /// The extreme of window number `index`, `newest` being the newest minute.
-    #[inline]
+    /// The best price of each of four windows, the newest minute aside unless it is alone.
+    #[inline(always)]
     #[must_use]
-    pub fn with_newest(&self, index: usize, newest: &Row) -> f64 {
-        let (earlier, newest) = (self.heads[index].price, S::price(newest));
-        if S::beats(earlier, newest) { earlier } else { newest }
+    pub fn earlier(&self, group: usize, ring: &Ring) -> Lanes {
+        let (groups, _) = self.heads[group / GROUPS].slots.as_chunks::<LANES>();
+        groups[group % GROUPS].map(|slot| S::price(ring.row(usize::from(slot))))
     }
 
-    /// Puts the minute `age` before the newest behind all that it does not beat.
-    #[inline]
-    fn push(&mut self, age: usize, ring: &Ring) {
-        let minute = ring.newest() - age as Minute;
-        let price = S::price(ring.row(ring.slot_back(age)));
-        while let Some(&last) = self.unbeaten.back() {
-            let held_age = age_of(last, ring.newest());
-            if S::beats(S::price(ring.row(ring.slot_back(held_age))), price) {
-                break;
-            }
-            self.unbeaten.pop_back();
+    /// Puts the minute in `slot` behind all that it does not beat.
+    #[inline(always)]
+    fn push<I: Simd>(&mut self, simd: I, slot: u16, ring: &Ring) {
+        let price = |slot: u16| S::price(ring.row(usize::from(slot)));
+        let newer = price(slot);
+        while let Some(last) = self.unbeaten.last()
+            && !S::beats(price(last), newer)
+        {
+            self.unbeaten.drop_last();
         }
-        let place = self.front + self.unbeaten.len() as u64;
-        self.unbeaten.push_back(minute as u16);
-        for head in &mut self.heads {
-            if head.place >= place {
-                *head = Head { place, minute, price };
-            }
+        let place = self.unbeaten.push(slot);
+        for heads in &mut self.heads {
+            heads.fall_back(simd, place, slot);
         }
     }
 
     /// Moves every head into its window and drops what no window can reach any more.
-    #[inline]
-    fn expire(&mut self, lengths: &[Window], ring: &Ring) {
-        let newest = ring.newest();
-        for (length, head) in lengths.iter().zip(&mut self.heads) {
-            let first = newest - length.span() + 1;
-            while head.minute < first {
-                head.place += 1;
-                let next = self.unbeaten.get((head.place - self.front) as usize);
-                (head.minute, head.price) = match next {
-                    Some(&low) => {
-                        let age = age_of(low, newest);
-                        (newest - age as Minute, S::price(ring.row(ring.slot_back(age))))
-                    }
-                    None => (Minute::MAX, S::NONE),
-                };
+    #[inline(always)]
+    fn expire<I: Simd>(&mut self, simd: I, newest: u16) {
+        for heads in &mut self.heads {
+            let mut left = heads.left(simd, newest);
+            while left != 0 {
+                heads.enter(left.trailing_zeros() as usize, newest, &self.unbeaten);
+                left &= left - 1;
             }
         }
-        while let Some(&low) = self.unbeaten.front() {
-            if age_of(low, newest) < RING_MINUTES {
-                break;
-            }
-            self.unbeaten.pop_front();
-            self.front += 1;
+        while let Some(first) = self.unbeaten.first()
+            && usize::from(age(first, newest)) >= RING_MINUTES
+        {
+            self.unbeaten.drop_first();
         }
     }
 }
 
-/// How far before `newest` the minute with these low bits lies (less than 65,536 minutes).
-#[inline]
-fn age_of(low: u16, newest: Minute) -> usize {
-    usize::from((newest as u16).wrapping_sub(low))
+impl Heads {
+    /// Moves the heads at or behind `place` there: the deque now ends with it.
+    #[inline(always)]
+    fn fall_back<I: Simd>(&mut self, simd: I, place: u16, slot: u16) {
+        let places: u16x8<I> = self.places.simd_into(simd);
+        let slots: u16x8<I> = self.slots.simd_into(simd);
+        // Places count on for ever, and are never further apart than a ring is long.
+        let stays = (place - places - 1).simd_lt(1 << 15);
+        self.places = stays.select(places, u16x8::splat(simd, place)).into();
+        self.slots = stays.select(slots, u16x8::splat(simd, slot)).into();
+    }
+
+    /// The heads that have left their windows, a bit for each.
+    #[inline(always)]
+    fn left<I: Simd>(&self, simd: I, newest: u16) -> u64 {
+        let slots: u16x8<I> = self.slots.simd_into(simd);
+        let turned = slots.simd_gt(newest);
+        let turn = turned.select(u16x8::splat(simd, SLOTS as u16), u16x8::splat(simd, 0));
+        let ages = newest - slots + turn;
+        let spans: u16x8<I> = self.spans.simd_into(simd);
+        ages.simd_ge(spans).to_bitmask()
+    }
+
+    /// Moves a head into its window.
+    #[inline(always)]
+    fn enter(&mut self, lane: usize, newest: u16, unbeaten: &Unbeaten) {
+        while age(self.slots[lane], newest) >= self.spans[lane] {
+            self.places[lane] = self.places[lane].wrapping_add(1);
+            self.slots[lane] = unbeaten.get(self.places[lane]).unwrap_or(newest);
+        }
+    }
+}
+
+#[inline(always)]
+fn slot_back(ring: &Ring, age: usize) -> u16 {
+    ring.slot_back(age) as u16
+}
+
+/// How many minutes a slot's minute lies before the newest one's.
+#[inline(always)]
+const fn age(slot: u16, newest: u16) -> u16 {
+    let turned = if slot > newest { SLOTS as u16 } else { 0 };
+    newest.wrapping_sub(slot).wrapping_add(turned)
+}
+
+/// The deque: slots of minutes that no later one has beaten, oldest first.
+///
+/// Places count on for ever, in their low 16 bits; a place lies at itself modulo the capacity, a
+/// power of two that doubles when it is used up.
+#[derive(Clone, Debug)]
+struct Unbeaten {
+    slots: Box<[u16]>,
+    first: u16,
+    end: u16,
+}
+
+impl Unbeaten {
+    fn new() -> Self {
+        Self { slots: vec![0; 32].into_boxed_slice(), first: 0, end: 0 }
+    }
+
+    #[inline(always)]
+    fn get(&self, place: u16) -> Option<u16> {
+        (place != self.end).then(|| self.slots[self.index(place)])
+    }
+
+    #[inline(always)]
+    fn first(&self) -> Option<u16> {
+        self.get(self.first)
+    }
+
+    #[inline(always)]
+    fn last(&self) -> Option<u16> {
+        (self.first != self.end).then(|| self.slots[self.index(self.end.wrapping_sub(1))])
+    }
+
+    #[inline(always)]
+    const fn drop_first(&mut self) {
+        self.first = self.first.wrapping_add(1);
+    }
+
+    #[inline(always)]
+    const fn drop_last(&mut self) {
+        self.end = self.end.wrapping_sub(1);
+    }
+
+    /// Puts a slot at the end, and gives its place.
+    #[inline(always)]
+    fn push(&mut self, slot: u16) -> u16 {
+        if usize::from(self.end.wrapping_sub(self.first)) == self.slots.len() {
+            self.grow();
+        }
+        let place = self.end;
+        self.slots[self.index(place)] = slot;
+        self.end = place.wrapping_add(1);
+        place
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let mut larger = Self { slots: vec![0; 2 * self.slots.len()].into_boxed_slice(), ..*self };
+        let mut place = self.first;
+        while let Some(slot) = self.get(place) {
+            let index = larger.index(place);
+            larger.slots[index] = slot;
+            place = place.wrapping_add(1);
+        }
+        *self = larger;
+    }
+
+    #[inline(always)]
+    const fn index(&self, place: u16) -> usize {
+        place as usize & (self.slots.len() - 1)
+    }
 }
 
 #[cfg(test)]
@@ -204,8 +306,8 @@ mod tests {
                 rows.push((high, low));
                 if let Some((ring, highs, lows)) = &mut ring {
                     ring.append(&entry(high, low), None);
-                    highs.advance(&lengths, ring);
-                    lows.advance(&lengths, ring);
+                    dispatch!(level(), simd => highs.advance(simd, ring));
+                    dispatch!(level(), simd => lows.advance(simd, ring));
                 } else {
                     let first = Ring::new(29_000_000, &entry(high, low), None);
                     ring = Some((first.clone(), Extrema::new(&lengths, &first), Extrema::new(&lengths, &first)));
@@ -213,15 +315,15 @@ mod tests {
                 let Some((ring, highs, lows)) = &ring else { unreachable!() };
                 for (index, length) in lengths.iter().enumerate() {
                     let (highest, lowest) = naive(&rows, length.minutes());
-                    prop_assert_eq!(highs.with_newest(index, ring.newest_row()), highest);
-                    prop_assert_eq!(lows.with_newest(index, ring.newest_row()), lowest);
+                    let newest = ring.newest_row();
+                    prop_assert_eq!(highs.earlier(index / LANES, ring)[index % LANES].max(newest.high), highest);
+                    prop_assert_eq!(lows.earlier(index / LANES, ring)[index % LANES].min(newest.low), lowest);
                 }
             }
             if let Some((ring, highs, _)) = &ring {
                 let fresh = Extrema::<High>::new(&lengths, ring);
-                for index in 0..lengths.len() {
-                    let newest = ring.newest_row();
-                    prop_assert_eq!(fresh.with_newest(index, newest), highs.with_newest(index, newest));
+                for group in 0..lengths.len().div_ceil(LANES) {
+                    prop_assert_eq!(fresh.earlier(group, ring), highs.earlier(group, ring));
                 }
             }
         }

@@ -12,6 +12,7 @@
 //!
 //! The choice never shows: both are exact.
 
+use crate::lanes::{LANES, Lanes};
 use crate::num::{decompose, power_of_two};
 use crate::ring::{Ring, Row, SUMMED};
 use crate::time::{RING_MINUTES, Window};
@@ -24,11 +25,15 @@ const NOTHING: Amounts = [0.0; SUMMED];
 /// Position of quote volume in [`Amounts`].
 const QUOTE: usize = 1;
 
-/// Sums of all windows, and of as many minutes before each of them.
+/// Sums of all windows, and the quote volume of as many minutes before each of them.
 #[derive(Clone, Debug)]
 pub struct Sums {
     spans: Box<[Span]>,
     width: Width,
+    /// The sums of each window, rounded once.
+    windows: Box<[[Amounts; LANES]]>,
+    /// The quote volume of as many minutes before it, rounded once.
+    before: Box<[Lanes]>,
 }
 
 /// How far a window reaches back, and the minutes before it.
@@ -39,22 +44,25 @@ struct Span {
     before: Option<usize>,
 }
 
-/// The sums of one window, and of as many minutes before it.
+/// The sums of one window, and the quote volume of as many minutes before it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pair<S> {
-    window: S,
-    before: S,
+struct Pair<A, Q> {
+    window: A,
+    before: Q,
 }
+
+type NarrowPair = Pair<Narrow<SUMMED>, Narrow<1>>;
+type WidePair = Pair<[Wide; SUMMED], Wide>;
 
 #[derive(Clone, Debug)]
 enum Width {
     Narrow {
         grid: Grid,
-        pairs: Box<[Pair<Narrow>]>,
+        pairs: Box<[NarrowPair]>,
     },
     /// `since` counts the minutes appended, to try a grid again once the ring has turned over.
     Wide {
-        pairs: Box<[Pair<[Wide; SUMMED]>]>,
+        pairs: Box<[WidePair]>,
         since: usize,
     },
 }
@@ -68,37 +76,58 @@ impl Sums {
             Span { minutes, before: (2 * minutes <= RING_MINUTES).then_some(2 * minutes) }
         };
         let spans: Box<[Span]> = lengths.iter().map(span).collect();
-        let width = Width::summing(&spans, ring);
-        Self { spans, width }
+        let groups = lengths.len().div_ceil(LANES);
+        let mut sums = Self {
+            width: Width::summing(&spans, ring),
+            spans,
+            windows: vec![[NOTHING; LANES]; groups].into_boxed_slice(),
+            before: vec![[0.0; LANES]; groups].into_boxed_slice(),
+        };
+        sums.round();
+        sums
     }
 
     /// Slides on by the minute `ring` has just appended.
-    #[inline]
+    #[inline(always)]
     pub fn advance(&mut self, ring: &Ring) {
         let newest = &ring.newest_row().amounts;
-        match &mut self.width {
-            Width::Narrow { grid, pairs } if grid.fits(newest) => {
-                let newest = grid.split(newest);
-                for (span, pair) in self.spans.iter().zip(pairs) {
-                    let passed = grid.split(amounts_back(ring, span.minutes));
-                    pair.window.slide(&newest, &passed);
-                    if let Some(end) = span.before {
-                        pair.before.slide(&passed, &grid.split(amounts_back(ring, end)));
-                    }
-                }
+        let Width::Narrow { grid, pairs } = &mut self.width else { return self.widely(ring) };
+        if !grid.fits(newest) {
+            return self.widely(ring);
+        }
+        let newest = grid.split(newest);
+        let rounded =
+            self.windows.as_flattened_mut().iter_mut().zip(self.before.as_flattened_mut());
+        for ((span, pair), (window, before)) in self.spans.iter().zip(pairs).zip(rounded) {
+            let passed = grid.split(amounts_back(ring, span.minutes));
+            *window = pair.window.slide(&newest, &passed);
+            if let Some(end) = span.before {
+                let left = grid.split_quote(amounts_back(ring, end));
+                [*before] = pair.before.slide(&passed.quote(), &left);
             }
+        }
+    }
+
+    /// Slides on where the newest minute, or one before it, fits no grid.
+    #[cold]
+    #[inline(never)]
+    fn widely(&mut self, ring: &Ring) {
+        let newest = &ring.newest_row().amounts;
+        match &mut self.width {
             Width::Wide { pairs, since } if *since < RING_MINUTES => {
                 *since += 1;
                 for (span, pair) in self.spans.iter().zip(pairs) {
                     let passed = amounts_back(ring, span.minutes);
                     slide_wide(&mut pair.window, newest, passed);
                     if let Some(end) = span.before {
-                        slide_wide(&mut pair.before, passed, amounts_back(ring, end));
+                        pair.before.add(passed[QUOTE]);
+                        pair.before.subtract(amounts_back(ring, end)[QUOTE]);
                     }
                 }
             }
             _ => self.width = Width::summing(&self.spans, ring),
         }
+        self.round();
     }
 
     /// Takes the newest minute's new version, `before` being the old one's amounts.
@@ -107,33 +136,46 @@ impl Sums {
         match &mut self.width {
             Width::Narrow { grid, pairs } if grid.fits(newest) => {
                 let (entered, left) = (grid.split(newest), grid.split(before));
-                pairs.iter_mut().for_each(|pair| pair.window.slide(&entered, &left));
+                pairs.iter_mut().for_each(|pair| _ = pair.window.slide(&entered, &left));
             }
             Width::Wide { pairs, .. } => {
                 pairs.iter_mut().for_each(|pair| slide_wide(&mut pair.window, newest, before));
             }
             Width::Narrow { .. } => self.width = Width::summing(&self.spans, ring),
         }
+        self.round();
     }
 
-    /// The sums of window number `index`, each rounded once.
-    #[inline]
+    /// The sums of four windows, each rounded once.
+    #[inline(always)]
     #[must_use]
-    pub fn window(&self, index: usize) -> Amounts {
-        match &self.width {
-            Width::Narrow { pairs, .. } => pairs[index].window.total(),
-            Width::Wide { pairs, .. } => pairs[index].window.map(|sum| sum.total()),
-        }
+    pub fn windows(&self, group: usize) -> &[Amounts; LANES] {
+        &self.windows[group]
     }
 
-    /// The quote volume of as many minutes before window number `index`, rounded once; 0 where the
+    /// The quote volumes of as many minutes before each of four windows, rounded once; 0 where the
     /// ring does not reach so far.
-    #[inline]
+    #[inline(always)]
     #[must_use]
-    pub fn before(&self, index: usize) -> f64 {
+    pub fn before(&self, group: usize) -> &Lanes {
+        &self.before[group]
+    }
+
+    /// Rounds every sum anew.
+    fn round(&mut self) {
+        let windows = self.windows.as_flattened_mut().iter_mut();
+        let rounded = windows.zip(self.before.as_flattened_mut());
         match &self.width {
-            Width::Narrow { pairs, .. } => pairs[index].before.total()[QUOTE],
-            Width::Wide { pairs, .. } => pairs[index].before[QUOTE].total(),
+            Width::Narrow { pairs, .. } => {
+                rounded.zip(pairs).for_each(|((window, before), pair)| {
+                    *window = pair.window.total();
+                    [*before] = pair.before.total();
+                })
+            }
+            Width::Wide { pairs, .. } => rounded.zip(pairs).for_each(|((window, before), pair)| {
+                *window = pair.window.map(|sum| sum.total());
+                *before = pair.before.total();
+            }),
         }
     }
 }
@@ -150,28 +192,31 @@ impl Width {
         let held = ring.len();
         let rows = (0..held).map(|age| ring.row(ring.slot_back(age)));
         if let Some(grid) = Grid::for_rows(rows) {
-            let nothing = grid.split(&NOTHING);
-            let add =
-                |sum: &mut Narrow, amounts: &Amounts| sum.slide(&grid.split(amounts), &nothing);
-            let pairs = spans.iter().map(|span| Pair::summing(*span, ring, add)).collect();
+            let pairs = spans.iter().map(|span| grid.summing(*span, ring)).collect();
             return Self::Narrow { pairs, grid };
         }
-        let add = |sum: &mut [Wide; SUMMED], amounts: &Amounts| slide_wide(sum, amounts, &NOTHING);
-        let pairs = spans.iter().map(|span| Pair::summing(*span, ring, add)).collect();
-        Self::Wide { pairs, since: 0 }
+        Self::Wide { pairs: spans.iter().map(|span| summing_wide(*span, ring)).collect(), since: 0 }
     }
 }
 
-impl<S: Default> Pair<S> {
-    fn summing(span: Span, ring: &Ring, add: impl Fn(&mut S, &Amounts)) -> Self {
-        let sum = |from: usize, to: usize| {
-            let mut sum = S::default();
-            (from..to.min(ring.len())).for_each(|age| add(&mut sum, amounts_back(ring, age)));
-            sum
-        };
-        let before = span.before.map(|end| sum(span.minutes, end));
-        Self { window: sum(0, span.minutes), before: before.unwrap_or_default() }
+impl Span {
+    /// The amounts of the minutes in the window.
+    fn inside(self, ring: &Ring) -> impl Iterator<Item = &Amounts> {
+        (0..self.minutes.min(ring.len())).map(|age| amounts_back(ring, age))
     }
+
+    /// The amounts of as many minutes before it, where the ring reaches so far.
+    fn earlier(self, ring: &Ring) -> impl Iterator<Item = &Amounts> {
+        let end = self.before.unwrap_or(self.minutes).min(ring.len());
+        (self.minutes..end).map(|age| amounts_back(ring, age))
+    }
+}
+
+fn summing_wide(span: Span, ring: &Ring) -> WidePair {
+    let mut pair = WidePair::default();
+    span.inside(ring).for_each(|amounts| slide_wide(&mut pair.window, amounts, &NOTHING));
+    span.earlier(ring).for_each(|amounts| pair.before.add(amounts[QUOTE]));
+    pair
 }
 
 /// Bits of a limb.
@@ -190,11 +235,11 @@ struct Grid {
     limit: Amounts,
 }
 
-/// Four amounts, each as a high and a low limb that add up to it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Split {
-    high: Amounts,
-    low: Amounts,
+/// Amounts or their sums, each as a high and a low limb that add up to it.
+#[derive(Clone, Copy, Debug)]
+struct Narrow<const N: usize> {
+    high: [f64; N],
+    low: [f64; N],
 }
 
 impl Grid {
@@ -226,45 +271,70 @@ impl Grid {
         Some(grid)
     }
 
-    #[inline]
-    fn split(&self, amounts: &Amounts) -> Split {
+    #[inline(always)]
+    fn split(&self, amounts: &Amounts) -> Narrow<SUMMED> {
         let high: Amounts =
             std::array::from_fn(|column| (amounts[column] + self.high[column]) - self.high[column]);
-        Split { low: std::array::from_fn(|column| amounts[column] - high[column]), high }
+        Narrow { low: std::array::from_fn(|column| amounts[column] - high[column]), high }
     }
 
-    #[inline]
+    #[inline(always)]
+    fn split_quote(&self, amounts: &Amounts) -> Narrow<1> {
+        let high = (amounts[QUOTE] + self.high[QUOTE]) - self.high[QUOTE];
+        Narrow { high: [high], low: [amounts[QUOTE] - high] }
+    }
+
+    #[inline(always)]
     fn fits(&self, amounts: &Amounts) -> bool {
-        let Split { low, .. } = self.split(amounts);
+        let Narrow { low, .. } = self.split(amounts);
         let mut fits = true;
-        for ((low, unit), (amount, limit)) in
-            low.iter().zip(&self.low).zip(amounts.iter().zip(&self.limit))
-        {
-            fits &= ((low + unit) - unit == *low) & (amount < limit);
+        for column in 0..SUMMED {
+            let kept = (low[column] + self.low[column]) - self.low[column];
+            fits &= (kept == low[column]) & (amounts[column] < self.limit[column]);
         }
         fits
     }
+
+    fn summing(&self, span: Span, ring: &Ring) -> NarrowPair {
+        let mut pair = NarrowPair::default();
+        let (nothing, no_quote) = (Narrow::default(), Narrow::default());
+        for amounts in span.inside(ring) {
+            pair.window.slide(&self.split(amounts), &nothing);
+        }
+        for amounts in span.earlier(ring) {
+            pair.before.slide(&self.split_quote(amounts), &no_quote);
+        }
+        pair
+    }
 }
 
-/// Sums of four amounts on a grid.
-#[derive(Clone, Copy, Debug, Default)]
-struct Narrow {
-    high: Amounts,
-    low: Amounts,
+impl<const N: usize> Default for Narrow<N> {
+    fn default() -> Self {
+        Self { high: [0.0; N], low: [0.0; N] }
+    }
 }
 
-impl Narrow {
-    #[inline]
-    fn slide(&mut self, entered: &Split, left: &Split) {
-        for column in 0..SUMMED {
+impl<const N: usize> Narrow<N> {
+    /// Slides on, and gives the total.
+    #[inline(always)]
+    fn slide(&mut self, entered: &Self, left: &Self) -> [f64; N] {
+        for column in 0..N {
             self.high[column] += entered.high[column] - left.high[column];
             self.low[column] += entered.low[column] - left.low[column];
         }
+        self.total()
     }
 
-    #[inline]
-    fn total(&self) -> Amounts {
+    #[inline(always)]
+    fn total(&self) -> [f64; N] {
         std::array::from_fn(|column| self.high[column] + self.low[column])
+    }
+}
+
+impl Narrow<SUMMED> {
+    #[inline(always)]
+    fn quote(&self) -> Narrow<1> {
+        Narrow { high: [self.high[QUOTE]], low: [self.low[QUOTE]] }
     }
 }
 
@@ -395,7 +465,7 @@ mod tests {
     fn assert_exact(sums: &Sums, lengths: &[Window], history: &[Amounts]) {
         let count = history.len();
         for (index, length) in lengths.iter().map(|l| l.minutes()).enumerate() {
-            let total = sums.window(index);
+            let total = sums.windows(index / LANES)[index % LANES];
             for column in 0..SUMMED {
                 let covered = &history[count.saturating_sub(length)..];
                 let expected = fsum(covered.iter().map(|a| a[column]));
@@ -409,7 +479,11 @@ mod tests {
                 let end = count.saturating_sub(length);
                 let covered = &history[end.saturating_sub(length)..end];
                 let expected = fsum(covered.iter().map(|a| a[QUOTE]));
-                assert_eq!(sums.before(index).to_bits(), expected.to_bits(), "before W={length}");
+                assert_eq!(
+                    sums.before(index / LANES)[index % LANES].to_bits(),
+                    expected.to_bits(),
+                    "before W={length}"
+                );
             }
         }
     }
