@@ -153,3 +153,77 @@ impl Readiness {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::candle::{Candle, Source};
+    use crate::metrics::Layout;
+    use crate::symbol::{Gaps, Symbol};
+    use crate::time::MINUTE_MS;
+    use fearless_simd::Level;
+    use proptest::prelude::*;
+
+    fn candle(minute: usize, steps: [u16; 4]) -> Candle {
+        let [move_, height, volume, taken] = steps.map(f64::from);
+        let open = 100.0 + move_ / 7.0;
+        let (high, low) = (open + height / 11.0, open - height / 13.0);
+        let (volume, quote_volume) = (volume * 0.1, volume * 0.1 * open);
+        Candle {
+            open_time: 1_700_000_040_000 + minute as i64 * MINUTE_MS,
+            open,
+            high,
+            low,
+            close: if taken > 5.0 { high } else { low },
+            volume,
+            quote_volume,
+            trades: Some(volume.floor()),
+            taker_buy_volume: None,
+            taker_buy_quote_volume: Some(quote_volume * taken / 20.0),
+            closed: true,
+            event_time: None,
+            source: Source::Stream,
+        }
+    }
+
+    /// The row that each of this machine's instruction sets computes.
+    fn rows(symbol: &mut Symbol, layout: &Layout) -> Vec<Vec<u64>> {
+        let newest = Level::new();
+        #[cfg(target_arch = "x86_64")]
+        let levels = [
+            newest.as_sse2().map(Level::Sse2),
+            newest.as_sse4_2().map(Level::Sse4_2),
+            newest.as_avx2().map(Level::Avx2),
+            newest.as_avx512().map(Level::Avx512),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let levels = [Some(newest)];
+        let reading = symbol.read().unwrap();
+        let row_of = |level: Level| {
+            let mut row = layout.row();
+            dispatch!(level, simd => reading.fill_lanes(simd, &mut row));
+            row.into_iter().map(f64::to_bits).collect()
+        };
+        levels.into_iter().flatten().map(row_of).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn every_instruction_set_gives_the_same_bits(
+            steps in prop::collection::vec(prop::array::uniform4(0_u16..20), 1..300),
+            repeat in 1_usize..12,
+        ) {
+            let layout = Layout::new([]);
+            let mut symbol = Symbol::default();
+            let all = steps.iter().cycle().take(steps.len() * repeat).enumerate();
+            for (minute, steps) in all {
+                symbol.apply(&candle(minute, *steps), Gaps::Pending, layout.windows());
+                if minute % 97 == 0 {
+                    let rows = rows(&mut symbol, &layout);
+                    prop_assert!(rows.iter().all(|row| *row == rows[0]));
+                }
+            }
+        }
+    }
+}
