@@ -1,6 +1,7 @@
 """The one list of commands: what a developer runs is what CI runs.
 
-The wheel is built once, by the session `wheel`; the sessions that need the package install that.
+The wheel is built once, by the session `wheel`; the sessions that need the package require that one
+and install what it built.
 """
 
 import shutil
@@ -43,12 +44,10 @@ MYPY = "mypy==2.4.1"
 
 def install_wheel(session: nox.Session, *more: str) -> None:
     """Installs the wheel that the session `wheel` has built, and other packages."""
-    wheels = sorted(DIST.glob("screener-*.whl"))
-    if len(wheels) != 1:
-        session.error("run `nox -s wheel` first: dist/ must hold one wheel of screener")
+    [wheel] = DIST.glob("screener-*.whl")
     session.install(*more)
-    session.install("--force-reinstall", "--no-deps", str(wheels[0]))
-    session.install(str(wheels[0]))
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(str(wheel))
 
 
 @nox.session
@@ -86,7 +85,7 @@ def wheel(session: nox.Session) -> None:
     session.run("maturin", "build", "--release", "--locked", "--out", str(DIST))
 
 
-@nox.session
+@nox.session(requires=["wheel"])
 def types(session: nox.Session) -> None:
     """Are the types right, and does the stub say what the compiled module has?"""
     install_wheel(session, MYPY, *TEST_TOOLS, "nox", "hatchling")
@@ -94,14 +93,14 @@ def types(session: nox.Session) -> None:
     session.run("python", "-m", "mypy.stubtest", "screener._core")
 
 
-@nox.session
+@nox.session(requires=["wheel"])
 def test(session: nox.Session) -> None:
     """The tests of the package; arguments go to pytest."""
     install_wheel(session, *TEST_TOOLS)
     session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
-@nox.session
+@nox.session(requires=["wheel"])
 def fuzz(session: nox.Session) -> None:
     """The generated tests again, with many more examples (minutes)."""
     install_wheel(session, *TEST_TOOLS)
@@ -124,19 +123,19 @@ def run_benchmarks(session: nox.Session, rust_options: list[str], options: list[
     session.run(*pytest, "-k", all_cores)
 
 
-@nox.session
+@nox.session(requires=["wheel"])
 def bench(session: nox.Session) -> None:
     """The benchmarks: every figure of the README, and the ratios to its peers."""
     run_benchmarks(session, [], session.posargs)
 
 
-@nox.session
+@nox.session(requires=["wheel"])
 def bench_smoke(session: nox.Session) -> None:
     """Do the benchmarks still run? Their figures mean nothing here."""
     run_benchmarks(session, ["--test"], ["--benchmark-disable"])
 
 
-@nox.session
+@nox.session(requires=["wheel"])
 def daemons(session: nox.Session) -> None:
     """Does the distribution of the daemons build and import?"""
     install_wheel(session, "hatchling")
