@@ -33,6 +33,7 @@ TEST_TOOLS = [
     "pandas>=3",
     "pyarrow>=20",
     "pytest>=9",
+    "pytest-asyncio>=1.2",
     "pytest-benchmark>=5",
     "pytest-randomly>=4",
     "pytest-xdist>=3.8",
@@ -89,6 +90,7 @@ def wheel(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Are the types right, and does the stub say what the compiled module has?"""
     install_wheel(session, MYPY, *TEST_TOOLS, "nox", "hatchling")
+    session.install("--no-build-isolation", "./daemons")
     session.run("mypy", "python/screener", "daemons/src", "tests", "benches", "noxfile.py")
     session.run("python", "-m", "mypy.stubtest", "screener._core")
 
@@ -97,7 +99,8 @@ def types(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """The tests of the package; arguments go to pytest."""
     install_wheel(session, *TEST_TOOLS)
-    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+    tests = ["--ignore", "tests/daemons", *session.posargs]
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *tests)
 
 
 @nox.session(requires=["wheel"])
@@ -105,7 +108,8 @@ def fuzz(session: nox.Session) -> None:
     """The generated tests again, with many more examples (minutes)."""
     install_wheel(session, *TEST_TOOLS)
     more = {"HYPOTHESIS_PROFILE": "ci"}
-    session.run("pytest", "-n", "2", "-m", "hypothesis", *session.posargs, env=more)
+    tests = ["--ignore", "tests/daemons", *session.posargs]
+    session.run("pytest", "-n", "2", "-m", "hypothesis", *tests, env=more)
     many = {"PROPTEST_CASES": "2000"}
     session.run(
         "cargo", "test", "--locked", "--quiet", "-p", "screener_core", "--test", "fuzz",
@@ -137,10 +141,11 @@ def bench_smoke(session: nox.Session) -> None:
 
 @nox.session(requires=["wheel"])
 def daemons(session: nox.Session) -> None:
-    """Does the distribution of the daemons build and import?"""
-    install_wheel(session, "hatchling")
-    session.install("--no-build-isolation", "--no-deps", "./daemons")
-    session.run("python", "-c", "import screenerd; print(screenerd.__version__)")
+    """The layers and the tests of the daemons, installed as a user installs them."""
+    install_wheel(session, *TEST_TOOLS, "hatchling", "import-linter>=2.5")
+    session.install("--no-build-isolation", "./daemons")
+    session.run("lint-imports")
+    session.run("pytest", "-n", "2", "tests/daemons", *session.posargs)
 
 
 @nox.session

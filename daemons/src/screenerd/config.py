@@ -1,0 +1,162 @@
+"""Configuration: defaults, then a TOML file, then the environment, then flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "SCREENER_"
+"""Of environment variables: `SCREENER_STORE__PATH` sets `path` of `[store]`."""
+
+
+class ConfigError(Exception):
+    """A key or a value that cannot be; names it, and where it came from."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExchangeConfig(_Section):
+    """The exchange: where it is, and what of it is followed."""
+
+    rest_url: str = "https://fapi.binance.com"
+    stream_url: str = "wss://fstream.binance.com"
+    quote: str = "USDT"
+    tradfi: bool = False
+
+
+class StoreConfig(_Section):
+    """Where things are kept, and for how long."""
+
+    path: Path = Path("screener.db")
+    retention_hours: int = Field(default=48, ge=25, le=24 * 366)
+
+
+class RulesConfig(_Section):
+    """The rules: a preset's name or a TOML file, with or without floors."""
+
+    name: str = "futures"
+    floors: bool = True
+
+
+class DemoConfig(_Section):
+    """The built-in market."""
+
+    symbols: int = Field(default=40, ge=1, le=2000)
+    seed: int = 7
+    speed: float = Field(default=10.0, gt=0, le=600)
+
+
+class LogConfig(_Section):
+    """How events are written down."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    exchange: ExchangeConfig = ExchangeConfig()
+    store: StoreConfig = StoreConfig()
+    rules: RulesConfig = RulesConfig()
+    demo: DemoConfig = DemoConfig()
+    log: LogConfig = LogConfig()
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """The effective configuration.
+
+    Args:
+        file: a TOML file, if any.
+        environment: variables; those of the process by default.
+        flags: what the command line says, nested as the file is; `None` values say nothing.
+
+    Raises:
+        ConfigError: a key or a value that cannot be, or a file that cannot be read.
+    """
+    merged: dict[str, Any] = {}
+    origin: dict[tuple[str, ...], str] = {}
+    environment = os.environ if environment is None else environment
+    for source, values in (
+        (str(file), _from_file(file)),
+        ("the environment", _from_environment(environment)),
+        ("the command line", _without_none(flags or {})),
+    ):
+        _merge(merged, values, origin, source, ())
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_told(error, origin)) from error
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX):
+            *sections, key = name.removeprefix(PREFIX).lower().split("__")
+            place = values
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[key] = value
+    return values
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def _merge(
+    into: dict[str, Any],
+    values: Mapping[str, Any],
+    origin: dict[tuple[str, ...], str],
+    source: str,
+    path: tuple[str, ...],
+) -> None:
+    for key, value in values.items():
+        here = (*path, key)
+        origin[here] = source
+        if isinstance(value, Mapping) and isinstance(into.get(key, {}), dict):
+            _merge(into.setdefault(key, {}), value, origin, source, here)
+        else:
+            into[key] = value
+
+
+def _told(error: ValidationError, origin: Mapping[tuple[str, ...], str]) -> str:
+    lines = []
+    for fault in error.errors():
+        path = tuple(str(part) for part in fault["loc"])
+        source = next(
+            (origin[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origin), "default"
+        )
+        name = ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{name} (from {source}) is no setting: `screenerd config` prints all")
+        else:
+            lines.append(f"{name} = {fault['input']!r} (from {source}): {fault['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,148 @@
+"""What the roles tell each other: candles, alerts, and what became of a feed. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Source = Literal["synthetic", "stream", "rest", "archive"]
+
+MINUTE_MS = 60_000
+"""Length of a minute in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One version of one minute of one symbol, as it reached us.
+
+    Attributes:
+        symbol: the exchange's name of it.
+        open_time: start of the minute, ms since the epoch, UTC.
+        open: first price.
+        high: highest price.
+        low: lowest price.
+        close: last price.
+        volume: traded amount of the base asset.
+        quote_volume: traded amount of the quote asset.
+        trades: number of trades, if known.
+        taker_buy_volume: base volume bought by takers, if known.
+        taker_buy_quote_volume: quote volume bought by takers, if known.
+        closed: whether the minute is over.
+        event_time: when the exchange made this version, ms, if it says so.
+        source: where it came from; `synthetic` says that the source has no such minute.
+        revision: 0 for the first closed version of a minute, one more each time values change.
+        received_at: when it reached this machine, ms.
+    """
+
+    symbol: str
+    open_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    trades: int | None = None
+    taker_buy_volume: float | None = None
+    taker_buy_quote_volume: float | None = None
+    closed: bool = True
+    event_time: int | None = None
+    source: Source = "stream"
+    revision: int = 0
+    received_at: int = 0
+
+    @property
+    def close_time(self) -> int:
+        """When the minute is over, ms."""
+        return self.open_time + MINUTE_MS
+
+    def same_values(self, other: Candle) -> bool:
+        """Whether both tell the same numbers, wherever they came from."""
+        return self.values == other.values
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The numbers: prices, volumes, trades."""
+        return (
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+            self.quote_volume,
+            self.trades,
+            self.taker_buy_volume,
+            self.taker_buy_quote_volume,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CandleBatch:
+    """The candles of one burst, in their order of arrival."""
+
+    exchange: str
+    candles: tuple[Candle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """The times of an alert on its way, ms; `None` for what has not happened yet."""
+
+    exchange_close: int
+    exchange_event: int | None
+    received: int
+    decided: int
+    stored: int | None = None
+    sent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A rule that held: SPEC 5.4, and when it passed each station.
+
+    `id` is a UUID that a replay of the same candles gives again. `direction` is `up` or `down`,
+    `title` the rule's own.
+    """
+
+    id: str
+    triggered_at: int
+    exchange: str
+    symbol: str
+    rule: str
+    title: str
+    direction: str
+    timeframe: str
+    price: float
+    quote_volume: float | None
+    change: float | None
+    vcp: float | None
+    state: str
+    rule_version: str
+    evidence: dict[str, float | None]
+    stamps: Stamps
+
+    def at(self, **times: int) -> Alert:
+        """The same alert with more of its times known."""
+        return replace(self, stamps=replace(self.stamps, **times))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLost:
+    """A connection to the exchange ended: nothing arrives for its symbols."""
+
+    exchange: str
+    connection: int
+    symbols: tuple[str, ...]
+    at: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """A connection delivers again; what closed between is missing until it has been filled."""
+
+    exchange: str
+    connection: int
+    symbols: tuple[str, ...]
+    since: int
+    at: int
