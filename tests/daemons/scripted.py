@@ -1,0 +1,140 @@
+"""A scripted exchange, a store in memory, and a clock that tests move: for the roles' own logic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from screenerd.exchange.port import UnknownSymbolError
+from screenerd.model import MINUTE_MS, Candle, CandleBatch
+from screenerd.store.port import Bar, DeadLetter
+
+START = 29_400_000 * MINUTE_MS
+
+
+def candle(symbol: str, minute: int, close: float = 100.0, **more: object) -> Candle:
+    """A closed minute, counted from START."""
+    made = Candle(
+        symbol=symbol,
+        open_time=START + minute * MINUTE_MS,
+        open=close,
+        high=close,
+        low=close,
+        close=close,
+        volume=2.0,
+        quote_volume=2.0 * close,
+        trades=3,
+        taker_buy_volume=1.0,
+        taker_buy_quote_volume=close,
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+class MovedClock:
+    """Stands still until a test moves it; who sleeps wakes when its time has come."""
+
+    def __init__(self, now_ms: int) -> None:
+        """Starts at a time."""
+        self._now = now_ms
+        self._sleepers: list[tuple[int, asyncio.Event]] = []
+
+    def now_ms(self) -> int:
+        """The time."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """The same in seconds."""
+        return self._now / 1000
+
+    def real(self, seconds: float) -> float:
+        """Waits with a deadline are cut short."""
+        return min(seconds, 0.01)
+
+    async def sleep(self, seconds: float) -> None:
+        """Until the clock has been moved so far."""
+        event = asyncio.Event()
+        self._sleepers.append((self._now + int(seconds * 1000), event))
+        await event.wait()
+
+    def move(self, ms: int) -> None:
+        """Moves on."""
+        self._now += ms
+        for due, event in self._sleepers:
+            if due <= self._now:
+                event.set()
+        self._sleepers = [one for one in self._sleepers if one[0] > self._now]
+
+
+@dataclass
+class ScriptedExchange:
+    """Has the minutes it was given, and counts what it is asked."""
+
+    minutes_by_symbol: dict[str, dict[int, Candle]]
+    name: str = "binance"
+    asked: list[tuple[str, int, int]] = field(default_factory=list)
+    clock: MovedClock | None = None
+
+    async def symbols(self) -> tuple[str, ...]:
+        """Those it has minutes of."""
+        return tuple(sorted(self.minutes_by_symbol))
+
+    async def minutes(self, symbol: str, start: int, end: int) -> list[Candle]:
+        """What it has."""
+        self.asked.append((symbol, start, end))
+        if symbol not in self.minutes_by_symbol:
+            raise UnknownSymbolError(symbol)
+        await asyncio.sleep(0)
+        held = self.minutes_by_symbol[symbol].values()
+        found = [replace(one, source="rest") for one in held if start <= one.open_time < end]
+        return sorted(found, key=lambda one: one.open_time)
+
+    async def bars(self, symbol: str, timeframe: str, count: int) -> list[tuple[int, float]]:
+        """None."""
+        return []
+
+
+@dataclass
+class ScriptedFeed:
+    """Follows, and never delivers by itself."""
+
+    followed: tuple[str, ...] = ()
+
+    def follow(self, symbols: Sequence[str]) -> None:
+        """Remembers them."""
+        self.followed = tuple(symbols)
+
+    async def run(self) -> None:
+        """Waits for ever."""
+        await asyncio.Event().wait()
+
+
+@dataclass
+class MemoryStore:
+    """What ingest asks of a store."""
+
+    held: list[Candle] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    tracking: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+
+    async def write(self, *items: object) -> None:
+        """Keeps candles and letters."""
+        for item in items:
+            if isinstance(item, CandleBatch):
+                self.held.extend(item.candles)
+            elif isinstance(item, DeadLetter):
+                self.letters.append(item)
+
+    async def candles(
+        self, exchange: str, symbol: str | None, start: int, end: int
+    ) -> list[Candle]:
+        """Those in the range."""
+        return [one for one in self.held if start <= one.open_time < end]
+
+    async def bars(self, exchange: str, timeframe: str) -> list[Bar]:
+        """One of every symbol, so that none are asked for."""
+        return []
+
+    async def set_tracking(self, exchange: str, symbol: str, since: int, until: int | None) -> None:
+        """Remembers it."""
+        self.tracking[symbol] = (since, until)
