@@ -1,0 +1,270 @@
+"""What is written: each function runs inside a transaction that somebody else began.
+
+All of them may run twice on the same arguments and leave what one run leaves, because a commit that
+failed is repeated even if its rows had reached the file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Final
+
+from screenerd.model import Alert, Candle, CandleBatch
+from screenerd.store.audit import Span
+from screenerd.store.port import AuditRow, Bar, DeadLetter, Delivery, StoreError
+from screenerd.store.rows import (
+    ALERT_COLUMNS,
+    ANY_EXCHANGE,
+    CANDLE_COLUMNS,
+    Change,
+    Row,
+    alert_row,
+    audit_row,
+    candle_from,
+    candle_row,
+    compare,
+    next_revision,
+)
+
+Item = CandleBatch | Alert | DeadLetter | Bar
+"""What `Store.write` takes."""
+
+DEAD_LETTERS_KEPT: Final = 10_000
+"""The newest dead letters that stay; a feed gone mad must not fill the disk."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the closed candles that were written.
+
+    Attributes:
+        new: minutes that were not stored before.
+        revised: minutes whose values were replaced.
+        improved: equal minutes for which a better source was recorded.
+        duplicate: equal minutes that changed nothing.
+        outranked: different values from a worse source, which were not stored.
+    """
+
+    new: int = 0
+    revised: int = 0
+    improved: int = 0
+    duplicate: int = 0
+    outranked: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Adds what another one counted."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+def _marks(columns: str) -> str:
+    return ", ".join("?" * (columns.count(",") + 1))
+
+
+_INSERT_CANDLE = (
+    f"INSERT INTO candles_1m (exchange, {CANDLE_COLUMNS}) VALUES (?, {_marks(CANDLE_COLUMNS)}) "  # noqa: S608
+    "ON CONFLICT (exchange, symbol, time) DO NOTHING"
+)
+_HELD_CANDLE = (
+    f"SELECT {CANDLE_COLUMNS} FROM candles_1m WHERE exchange = ? AND symbol = ? AND time = ?"  # noqa: S608
+)
+_BETTER_SOURCE = "UPDATE candles_1m SET source = ? WHERE exchange = ? AND symbol = ? AND time = ?"
+_REPLACE_CANDLE = (
+    f"REPLACE INTO candles_1m (exchange, {CANDLE_COLUMNS}) VALUES (?, {_marks(CANDLE_COLUMNS)})"  # noqa: S608
+)
+_JOURNAL = (
+    f"INSERT INTO candle_journal (exchange, {CANDLE_COLUMNS}) VALUES (?, {_marks(CANDLE_COLUMNS)})"  # noqa: S608
+)
+_ARRIVALS = (
+    f"SELECT {CANDLE_COLUMNS} FROM candle_journal "  # noqa: S608
+    "WHERE exchange = ? AND received_at = ? AND symbol = ? AND time = ? AND source = ?"
+)
+_ALERT = (
+    f"INSERT INTO alert_history ({ALERT_COLUMNS}) VALUES ({_marks(ALERT_COLUMNS)}) "  # noqa: S608
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state "
+    "WHERE alert_history.state = 'provisional'"
+)
+_DEAD_LETTER = (
+    "INSERT INTO dead_letters (exchange, received_at, reason, frame) SELECT ?1, ?2, ?3, ?4 "
+    "WHERE NOT EXISTS (SELECT 1 FROM dead_letters "
+    "WHERE received_at = ?2 AND exchange = ?1 AND reason = ?3 AND frame = ?4)"
+)
+
+
+def write_items(connection: sqlite3.Connection, items: Iterable[Item]) -> Counts:
+    """Stores items in their order."""
+    counts = Counts()
+    for item in items:
+        match item:
+            case CandleBatch():
+                counts.add(write_candles(connection, item))
+            case Alert():
+                connection.execute(_ALERT, alert_row(item))
+            case DeadLetter():
+                _write_dead_letter(connection, item)
+            case Bar():
+                _write_bar(connection, item)
+            case _:
+                raise StoreError(f"the store cannot keep a {type(item).__name__}")
+    return counts
+
+
+def weight(items: Iterable[Item]) -> int:
+    """How many rows items come to, for the bound of the queue."""
+    return sum(len(i.candles) if isinstance(i, CandleBatch) else 1 for i in items)
+
+
+def write_candles(connection: sqlite3.Connection, batch: CandleBatch) -> Counts:
+    """Stores the closed candles of a batch, and journals the versions that were taken."""
+    counts = Counts()
+    journal: list[Row] = []
+    for candle in batch.candles:
+        if candle.closed:
+            _write_candle(connection, batch.exchange, candle, counts, journal)
+    connection.executemany(_JOURNAL, journal)
+    return counts
+
+
+def _write_candle(
+    connection: sqlite3.Connection,
+    exchange: str,
+    candle: Candle,
+    counts: Counts,
+    journal: list[Row],
+) -> None:
+    first = (exchange, *candle_row(candle, 0))
+    # Nearly every minute is new: trying to insert costs one statement where asking costs two.
+    if connection.execute(_INSERT_CANDLE, first).rowcount == 1:
+        counts.new += 1
+        journal.append(first)
+        return
+    key = (exchange, candle.symbol, candle.open_time)
+    held = candle_from(connection.execute(_HELD_CANDLE, key).fetchone())
+    change = compare(held, candle)
+    if change is Change.REPLACED and _came_before(connection, exchange, candle):
+        change = Change.NONE
+    match change:
+        case Change.NONE:
+            counts.duplicate += 1
+        case Change.OUTRANKED:
+            counts.outranked += 1
+        case Change.SOURCE:
+            counts.improved += 1
+            connection.execute(_BETTER_SOURCE, (candle.source, *key))
+        case Change.REPLACED:
+            counts.revised += 1
+            row = (exchange, *candle_row(candle, next_revision(held)))
+            connection.execute(_REPLACE_CANDLE, row)
+            journal.append(row)
+
+
+def _came_before(connection: sqlite3.Connection, exchange: str, candle: Candle) -> bool:
+    """Whether this very arrival is journalled; without a time of arrival nobody knows.
+
+    A bus that delivers it twice must not undo what came after it, nor may a repeated transaction.
+    """
+    if not candle.received_at:
+        return False
+    key = (exchange, candle.received_at, candle.symbol, candle.open_time, candle.source)
+    return any(candle_from(row).same_values(candle) for row in connection.execute(_ARRIVALS, key))
+
+
+def _write_dead_letter(connection: sqlite3.Connection, letter: DeadLetter) -> None:
+    row = (letter.exchange, letter.received_at, letter.reason, letter.frame)
+    connection.execute(_DEAD_LETTER, row)
+    connection.execute(
+        "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?",
+        (DEAD_LETTERS_KEPT,),
+    )
+
+
+def _write_bar(connection: sqlite3.Connection, bar: Bar) -> None:
+    connection.execute(
+        "INSERT INTO bars (exchange, timeframe, symbol, time, close) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (exchange, timeframe, symbol, time) DO UPDATE SET close = excluded.close",
+        (ANY_EXCHANGE, bar.timeframe, bar.symbol, bar.open_time, bar.close),
+    )
+
+
+def enqueue(
+    connection: sqlite3.Connection, alert_id: str, channels: Sequence[str], now: int
+) -> None:
+    """Puts an alert into the outbox of every channel that does not have it."""
+    connection.executemany(
+        "INSERT INTO outbox (alert_id, channel, next_try, created_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (alert_id, channel) DO NOTHING",
+        [(alert_id, channel, now, now) for channel in channels],
+    )
+
+
+def delivered(connection: sqlite3.Connection, delivery: Delivery, at: int) -> None:
+    """Marks a delivery as made, and its alert as sent if it is the first of it."""
+    done = connection.execute(
+        "UPDATE outbox SET state = 'sent', sent_at = coalesce(sent_at, ?) WHERE id = ?",
+        (at, delivery.id),
+    )
+    _must_exist(done, delivery)
+    connection.execute(
+        "UPDATE alert_history SET webhook_sent = 1, webhook_sent_at = coalesce(webhook_sent_at, ?) "
+        "WHERE id = ?",
+        (at, delivery.alert_id),
+    )
+
+
+def postponed(connection: sqlite3.Connection, delivery: Delivery) -> None:
+    """Records a failed try; a delivery that was made stays made."""
+    done = connection.execute(
+        "UPDATE outbox SET attempts = ?1, next_try = ?2, last_error = ?3, "
+        "state = CASE state WHEN 'sent' THEN state ELSE ?4 END WHERE id = ?5",
+        (
+            delivery.attempts,
+            delivery.next_try,
+            delivery.last_error,
+            delivery.state,
+            delivery.id,
+        ),
+    )
+    _must_exist(done, delivery)
+
+
+def set_tracking(connection: sqlite3.Connection, exchange: str, symbol: str, span: Span) -> None:
+    """Makes a span the truth about a symbol from its start on, as far as it reaches.
+
+    What was said about earlier minutes stays; so does a later span that it does not touch.
+    """
+    until = span.end
+    key = (exchange, symbol, span.start, until)
+    connection.execute(
+        "DELETE FROM tracking WHERE exchange = ?1 AND symbol = ?2 AND since >= ?3 "
+        "AND (?4 IS NULL OR since < ?4)",
+        key,
+    )
+    connection.execute(
+        "UPDATE tracking SET until = ?3 WHERE exchange = ?1 AND symbol = ?2 AND since < ?3 "
+        "AND (until IS NULL OR until > ?3)",
+        key[:3],
+    )
+    if until is None or until > span.start:
+        connection.execute(
+            "INSERT OR REPLACE INTO tracking (exchange, symbol, since, until) VALUES (?, ?, ?, ?)",
+            key,
+        )
+
+
+def record_audit(connection: sqlite3.Connection, exchange: str, rows: Iterable[AuditRow]) -> None:
+    """Keeps what an hour held for when its candles are gone; the first record stands."""
+    connection.executemany(
+        "INSERT INTO audit (exchange, symbol, time, expected, held, absent, holes) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (exchange, time, symbol) DO NOTHING",
+        [audit_row(exchange, row) for row in rows],
+    )
+
+
+def _must_exist(done: sqlite3.Cursor, delivery: Delivery) -> None:
+    if done.rowcount == 0:
+        raise StoreError(
+            f"delivery {delivery.id} of alert {delivery.alert_id} to {delivery.channel} is not in "
+            "the outbox: it was pruned, or another store gave it out"
+        )
