@@ -1,0 +1,355 @@
+"""The role: warms up from the store and by request, follows the feed, fills what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from screenerd.bus.port import Bus
+from screenerd.clock import Clock
+from screenerd.exchange.port import Exchange, ExchangeError, Feed, UnknownSymbolError
+from screenerd.ingest.gaps import DAY_MS, Known, minute_of
+from screenerd.ingest.quality import fault
+from screenerd.model import MINUTE_MS, Candle, CandleBatch, FeedLost, Reconnected
+from screenerd.store.port import Bar, DeadLetter, Store
+
+log = structlog.get_logger("ingest")
+
+CLOSE_DEADLINE_MS = 5_000
+BURST_SECONDS = 0.002
+LARGEST_BURST = 5_000
+ABSENT_AFTER_MS = 120_000
+"""A minute that neither the feed nor a request has after so long does not exist."""
+
+REREAD_MINUTES = 30
+BAR_TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
+BARS_WANTED = 300
+
+
+@dataclass(slots=True)
+class IngestStatus:
+    """What health asks of this role."""
+
+    symbols: int = 0
+    warmed: int = 0
+    closed: int = 0
+    filled: int = 0
+    absent: int = 0
+    corrected: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    dead_letters: int = 0
+    missing: int = 0
+    last_close: int = 0
+    trouble: str = ""
+    started: bool = False
+
+
+@dataclass(slots=True)
+class _Followed:
+    """One symbol: what is known of it, and the newest version of its newest minutes."""
+
+    known: Known
+    newest: dict[int, Candle] = field(default_factory=dict)
+    reread_at: int = 0
+    reread_from: int = 0
+
+
+class Ingest:
+    """Every closed minute of every followed symbol goes onto the bus, once a version."""
+
+    def __init__(
+        self, exchange: Exchange, bus: Bus, store: Store, clock: Clock, *, history_ms: int = DAY_MS
+    ) -> None:
+        """Takes its ports; `feed` is set before it runs, as the feed needs this one's sinks."""
+        self.status = IngestStatus()
+        self.feed: Feed | None = None
+        self._exchange, self._bus, self._store, self._clock = exchange, bus, store, clock
+        self._history_ms = history_ms
+        self._followed: dict[str, _Followed] = {}
+        self._burst: list[Candle] = []
+        self._letters: list[DeadLetter] = []
+        self._events: list[FeedLost | Reconnected] = []
+        self._woken = asyncio.Event()
+        self._repair_wanted = asyncio.Event()
+
+    def known_until(self) -> dict[str, int]:
+        """For every symbol the time before which no minute is missing, ms."""
+        return {symbol: one.known.complete_until for symbol, one in self._followed.items()}
+
+    # What the feed calls: none of these may wait.
+
+    def take(self, candle: Candle) -> None:
+        """Takes a candle from the feed."""
+        followed = self._followed.get(candle.symbol)
+        if followed is None or not candle.closed:
+            return
+        if trouble := fault(candle, self._clock.now_ms()):
+            self.status.rejected += 1
+            self._letter(repr(candle).encode(), trouble, candle.received_at)
+            return
+        self._accept(followed, candle)
+
+    def take_event(self, event: FeedLost | Reconnected) -> None:
+        """Takes what became of a connection."""
+        self._events.append(event)
+        self._woken.set()
+        if isinstance(event, Reconnected):
+            self._repair_wanted.set()
+
+    def take_letter(self, frame: bytes, reason: str) -> None:
+        """Takes a frame that could not be read."""
+        self._letter(frame, reason, self._clock.now_ms())
+
+    # What runs.
+
+    async def run(self) -> None:
+        """Warms up, then follows the exchange until cancelled."""
+        if self.feed is None:
+            raise ValueError("Ingest.feed has to be set before it runs")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publish())
+            await self._refresh_symbols()
+            group.create_task(self.feed.run())
+            await self._warm_up()
+            self.status.started = True
+            group.create_task(self._watch_closes())
+            group.create_task(self._reread())
+            group.create_task(self._follow_listings())
+
+    async def _publish(self) -> None:
+        """Bursts go onto the bus together, at most 2 ms after their first candle."""
+        while True:
+            await self._woken.wait()
+            await asyncio.sleep(BURST_SECONDS)
+            self._woken.clear()
+            events, self._events = self._events, []
+            for event in events:
+                await self._bus.publish(event)
+            while self._burst:
+                some, self._burst = self._burst[:LARGEST_BURST], self._burst[LARGEST_BURST:]
+                await self._bus.publish(CandleBatch(self._exchange.name, tuple(some)))
+            if self._letters:
+                letters, self._letters = self._letters, []
+                await self._store.write(*letters)
+
+    async def _refresh_symbols(self) -> None:
+        symbols = await self._exchange.symbols()
+        now = self._clock.now_ms()
+        start = minute_of(now) - self._history_ms
+        new = sorted(set(symbols) - self._followed.keys())
+        for number, symbol in enumerate(new, 1):
+            spread = REREAD_MINUTES * MINUTE_MS * number // len(new)
+            self._followed[symbol] = _Followed(
+                Known(start), reread_at=now + spread, reread_from=minute_of(now)
+            )
+            await self._store.set_tracking(self._exchange.name, symbol, start, None)
+        for symbol in sorted(self._followed.keys() - set(symbols)):
+            del self._followed[symbol]
+            await self._store.set_tracking(self._exchange.name, symbol, start, minute_of(now))
+            log.info("symbol left", symbol=symbol)
+        self.status.symbols = len(self._followed)
+        if self.feed is not None:
+            self.feed.follow(symbols)
+
+    async def _warm_up(self) -> None:
+        """What the store holds is known; the rest is asked for, and the bars before it."""
+        now = self._clock.now_ms()
+        name, start = self._exchange.name, minute_of(now) - self._history_ms
+        for candle in await self._store.candles(name, None, start, now):
+            if followed := self._followed.get(candle.symbol):
+                followed.known.add(candle.open_time)
+                self._remember(followed, candle)
+        await self._warm_bars()
+        await self._for_each(list(self._followed), self._warm_symbol)
+
+    async def _warm_bars(self) -> None:
+        held: dict[tuple[str, str], int] = {}
+        for timeframe in BAR_TIMEFRAMES:
+            for bar in await self._store.bars(self._exchange.name, timeframe):
+                held[bar.symbol, timeframe] = max(
+                    bar.open_time, held.get((bar.symbol, timeframe), 0)
+                )
+
+        async def fetch(symbol: str) -> None:
+            for timeframe in BAR_TIMEFRAMES:
+                if (symbol, timeframe) not in held:
+                    bars = await self._exchange.bars(symbol, timeframe, BARS_WANTED)
+                    rows = (Bar(symbol, timeframe, at, close) for at, close in bars)
+                    await self._store.write(*rows)
+
+        await self._for_each(list(self._followed), fetch)
+
+    async def _warm_symbol(self, symbol: str) -> None:
+        await self._fill(symbol, minute_of(self._clock.now_ms()))
+        self.status.warmed += 1
+
+    async def _for_each(self, symbols: Sequence[str], work: _Work) -> None:
+        """Works on many symbols at once; a symbol's failure is told and tried again later."""
+        waiting = iter(symbols)
+
+        async def worker() -> None:
+            for symbol in waiting:
+                try:
+                    await work(symbol)
+                except UnknownSymbolError:
+                    log.info("symbol unknown to the exchange", symbol=symbol)
+                except ExchangeError as error:
+                    self.status.trouble = str(error)
+                    log.warning("request failed", symbol=symbol, error=str(error))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(8, len(symbols))):
+                group.create_task(worker())
+
+    async def _watch_closes(self) -> None:
+        """Five seconds after every minute, and after every reconnection: is anything missing?"""
+        while True:
+            now = self._clock.now_ms()
+            due = minute_of(now) + CLOSE_DEADLINE_MS
+            wait = (due if due > now else due + MINUTE_MS) - now
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._clock.real(wait / 1000)):
+                    await self._repair_wanted.wait()
+            self._repair_wanted.clear()
+            await self._repair()
+
+    async def _repair(self) -> None:
+        end = minute_of(self._clock.now_ms())
+        lacking = [
+            symbol for symbol, followed in self._followed.items() if followed.known.missing(end)
+        ]
+        self.status.missing = len(lacking)
+        if lacking:
+            await self._for_each(lacking, lambda symbol: self._fill(symbol, end))
+            self.status.missing = sum(
+                bool(followed.known.missing(end)) for followed in self._followed.values()
+            )
+
+    async def _fill(self, symbol: str, end: int) -> None:
+        """Asks for what is missing before `end`; what the exchange has not is marked absent."""
+        followed = self._followed.get(symbol)
+        if followed is None:
+            return
+        for first, last in followed.known.missing(end):
+            candles = await self._exchange.minutes(symbol, first, last)
+            for candle in candles:
+                self.status.filled += 1
+                self._accept(followed, candle)
+            if candles:
+                self._mark_absent(followed, candles[-1].open_time)
+        oldest = followed.known.complete_until
+        if not followed.newest and end - oldest > ABSENT_AFTER_MS:
+            # Nothing at all: the symbol is younger than the history that was asked for.
+            followed.known.give_up_before(end)
+        self._mark_absent(followed, self._clock.now_ms() - ABSENT_AFTER_MS)
+
+    def _mark_absent(self, followed: _Followed, before: int) -> None:
+        """Minutes before a known one that were asked for and did not come do not exist."""
+        known = followed.known
+        for first, last in known.missing(minute_of(before)):
+            previous = followed.newest.get(first - MINUTE_MS)
+            if previous is None:
+                known.give_up_before(last)
+                continue
+            for open_time in range(first, last, MINUTE_MS):
+                self.status.absent += 1
+                self._accept(followed, _absent(previous, open_time, self._clock.now_ms()))
+
+    async def _reread(self) -> None:
+        """Every closed minute is read once more by request, some symbols at a time."""
+        while True:
+            await self._clock.sleep(5)
+            now = self._clock.now_ms()
+            due = [symbol for symbol, one in self._followed.items() if one.reread_at <= now]
+            await self._for_each(due[:40], self._reread_symbol)
+
+    async def _reread_symbol(self, symbol: str) -> None:
+        followed = self._followed.get(symbol)
+        if followed is None:
+            return
+        now = self._clock.now_ms()
+        end = minute_of(now) - MINUTE_MS
+        followed.reread_at = now + REREAD_MINUTES * MINUTE_MS
+        for candle in await self._exchange.minutes(symbol, followed.reread_from, end):
+            self._accept(followed, candle)
+        followed.reread_from = end
+
+    async def _follow_listings(self) -> None:
+        """Listings and delistings are followed without a restart."""
+        while True:
+            await self._clock.sleep(300)
+            try:
+                await self._refresh_symbols()
+            except ExchangeError as error:
+                self.status.trouble = str(error)
+                log.warning("symbols could not be refreshed", error=str(error))
+
+    # What is known.
+
+    def _accept(self, followed: _Followed, candle: Candle) -> None:
+        """A closed version: new minutes and better values go on, what is known already does not."""
+        held = followed.newest.get(candle.open_time)
+        if held is not None and held.same_values(candle):
+            self.status.duplicates += 1
+            return
+        if held is not None and not _outranks(candle, held):
+            self.status.duplicates += 1
+            return
+        if held is None and followed.known.knows(candle.open_time):
+            self.status.duplicates += 1
+            return
+        if held is not None and held.source != "synthetic":
+            self.status.corrected += 1
+            candle = replace(candle, revision=held.revision + 1)
+        followed.known.add(candle.open_time)
+        self._remember(followed, candle)
+        self.status.closed += 1
+        self.status.last_close = max(self.status.last_close, candle.open_time)
+        self._burst.append(candle)
+        self._woken.set()
+
+    def _remember(self, followed: _Followed, candle: Candle) -> None:
+        followed.newest[candle.open_time] = candle
+        if len(followed.newest) > 4 * REREAD_MINUTES:
+            for old in sorted(followed.newest)[: 2 * REREAD_MINUTES]:
+                del followed.newest[old]
+
+    def _letter(self, frame: bytes, reason: str, at: int) -> None:
+        self.status.dead_letters += 1
+        if len(self._letters) < LARGEST_BURST:
+            self._letters.append(DeadLetter(self._exchange.name, at, reason, frame[:4096]))
+            self._woken.set()
+
+
+_Work = Callable[[str], Awaitable[None]]
+
+_RANK = {"synthetic": 0, "stream": 1, "rest": 2, "archive": 3}
+
+
+def _outranks(candle: Candle, held: Candle) -> bool:
+    return _RANK[candle.source] >= _RANK[held.source]
+
+
+def _absent(previous: Candle, open_time: int, now: int) -> Candle:
+    """A minute the exchange does not have: flat, and marked as made up."""
+    price = previous.close
+    return Candle(
+        symbol=previous.symbol,
+        open_time=open_time,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=0.0,
+        quote_volume=0.0,
+        trades=0,
+        taker_buy_volume=0.0,
+        taker_buy_quote_volume=0.0,
+        source="synthetic",
+        received_at=now,
+    )

@@ -1,0 +1,72 @@
+"""The role: everything that has to last is stored, and stored before it is called stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+import structlog
+
+from screenerd.bus.port import Bus, Message, Subscription
+from screenerd.clock import Clock
+from screenerd.model import Alert, CandleBatch
+from screenerd.store.port import Store
+
+log = structlog.get_logger("persist")
+
+PRUNE_SECONDS = 600.0
+LARGEST_WRITE = 2_000
+WAITING = 100_000
+SAMPLES = 10_000
+
+
+@dataclass(slots=True)
+class PersistStatus:
+    """What health asks of this role: counts, and the newest times from received to stored."""
+
+    candles: int = 0
+    alerts: int = 0
+    pruned: int = 0
+    candle_ms: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    alert_ms: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+
+
+class Persist:
+    """Writes candles and alerts in the order they were published."""
+
+    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
+        """Takes its ports; subscribes at once, so that nothing is missed."""
+        self.status = PersistStatus()
+        self._store, self._clock = store, clock
+        self._messages: Subscription = bus.subscribe("persist", CandleBatch, Alert, limit=WAITING)
+
+    async def run(self) -> None:
+        """Writes until the bus is closed and everything is written."""
+        async with asyncio.TaskGroup() as group:
+            pruning = group.create_task(self._prune())
+            writes: set[asyncio.Task[None]] = set()
+            async for message in self._messages:
+                # Writes are committed together: the next one need not wait for this one.
+                task = group.create_task(self._write(message))
+                writes.add(task)
+                task.add_done_callback(writes.discard)
+                if len(writes) >= LARGEST_WRITE:
+                    await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
+            pruning.cancel()
+
+    async def _write(self, message: Message) -> None:
+        if isinstance(message, Alert):
+            await self._store.write(message)
+            self.status.alerts += 1
+            self.status.alert_ms.append(self._clock.now_ms() - message.stamps.received)
+        elif isinstance(message, CandleBatch):
+            await self._store.write(message)
+            self.status.candles += len(message.candles)
+            now = self._clock.now_ms()
+            self.status.candle_ms.extend(now - candle.received_at for candle in message.candles)
+
+    async def _prune(self) -> None:
+        while True:
+            self.status.pruned += await self._store.prune(self._clock.now_ms())
+            await self._clock.sleep(PRUNE_SECONDS)

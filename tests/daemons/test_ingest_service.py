@@ -1,0 +1,206 @@
+"""Ingest against a scripted exchange: every minute once, whatever the feed does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from scripted import START, MemoryStore, MovedClock, ScriptedExchange, ScriptedFeed, candle
+
+from screenerd.bus.memory import MemoryBus, MemorySubscription
+from screenerd.ingest.service import Ingest
+from screenerd.model import MINUTE_MS, Candle, CandleBatch, Reconnected
+
+HOUR = 60
+
+
+@dataclass
+class Bench:
+    """An ingest that runs, and what it puts onto the bus."""
+
+    ingest: Ingest
+    exchange: ScriptedExchange
+    store: MemoryStore
+    clock: MovedClock
+    feed: ScriptedFeed
+    batches: MemorySubscription
+    seen: list[Candle]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Takes what comes until a condition holds."""
+        async with asyncio.timeout(5):
+            while True:
+                while not self.batches.queue.empty():
+                    message = self.batches.queue.get_nowait()
+                    if isinstance(message, CandleBatch):
+                        self.seen.extend(message.candles)
+                if condition():
+                    return
+                await asyncio.sleep(0.001)
+
+    def minutes(self, symbol: str) -> list[int]:
+        """Minutes seen of a symbol, in order of arrival."""
+        return [(one.open_time - START) // MINUTE_MS for one in self.seen if one.symbol == symbol]
+
+
+@contextlib.asynccontextmanager
+async def running(
+    exchange: ScriptedExchange, store: MemoryStore | None = None, now: int = HOUR
+) -> AsyncIterator[Bench]:
+    clock = MovedClock(START + now * MINUTE_MS + 1_000)
+    bus = MemoryBus()
+    store = store or MemoryStore()
+    batches = bus.subscribe("test", CandleBatch, limit=10_000)
+    ingest = Ingest(exchange, bus, store, clock, history_ms=HOUR * MINUTE_MS)  # type: ignore[arg-type]
+    feed = ScriptedFeed()
+    ingest.feed = feed
+    task = asyncio.create_task(ingest.run())
+    bench = Bench(ingest, exchange, store, clock, feed, batches, [])
+    try:
+        await bench.until(lambda: ingest.status.started or task.done())
+        yield bench
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def market(*symbols: str, minutes: int = 200) -> ScriptedExchange:
+    return ScriptedExchange(
+        {
+            symbol: {minute: candle(symbol, minute) for minute in range(minutes)}
+            for symbol in symbols
+        }
+    )
+
+
+@pytest.mark.asyncio
+async def test_an_empty_store_is_warmed_by_request() -> None:
+    async with running(market("A", "币USDT")) as bench:
+        await bench.until(lambda: len(bench.seen) >= 2 * HOUR)
+        for symbol in ("A", "币USDT"):
+            assert bench.minutes(symbol) == list(range(HOUR))
+        assert {one.source for one in bench.seen} == {"rest"}
+        assert bench.feed.followed == ("A", "币USDT")
+        assert bench.store.tracking["A"] == (START, None)
+
+
+@pytest.mark.asyncio
+async def test_what_the_store_holds_is_not_asked_for() -> None:
+    store = MemoryStore([candle("A", minute) for minute in range(HOUR - 3)])
+    async with running(market("A"), store) as bench:
+        await bench.until(lambda: len(bench.seen) >= 3)
+        assert bench.minutes("A") == [57, 58, 59]
+        assert bench.exchange.asked == [("A", START + 57 * MINUTE_MS, START + 60 * MINUTE_MS)]
+
+
+@pytest.mark.asyncio
+async def test_a_close_goes_on_once_and_an_update_not_at_all() -> None:
+    async with running(market("A")) as bench:
+        await bench.until(lambda: len(bench.seen) == HOUR)
+        bench.clock.move(59_500)
+        for _ in range(3):
+            bench.ingest.take(candle("A", 60, closed=False))
+            bench.ingest.take(candle("A", 60))
+        bench.ingest.take(candle("NOBODYUSDT", 60))
+        await bench.until(lambda: len(bench.seen) == HOUR + 1)
+        assert bench.minutes("A")[-1] == 60
+        assert bench.ingest.status.duplicates == 2
+
+
+@pytest.mark.asyncio
+async def test_a_missed_close_is_asked_for_after_five_seconds() -> None:
+    async with running(market("A", "B")) as bench:
+        await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        bench.exchange.asked.clear()
+        bench.clock.move(60_000)
+        bench.ingest.take(candle("A", 60))
+        bench.clock.move(5_000)
+        await bench.until(lambda: 60 in bench.minutes("B"))
+        assert {symbol for symbol, *_ in bench.exchange.asked} == {"B"}
+
+
+@pytest.mark.asyncio
+async def test_what_closed_during_an_outage_is_filled() -> None:
+    async with running(market("A")) as bench:
+        await bench.until(lambda: len(bench.seen) == HOUR)
+        bench.clock.move(10 * MINUTE_MS)
+        bench.ingest.take(candle("A", 69))
+        now = bench.clock.now_ms()
+        bench.ingest.take_event(Reconnected("binance", 0, ("A",), now - 600_000, now))
+        await bench.until(lambda: len(bench.seen) >= HOUR + 10)
+        assert sorted(bench.minutes("A")) == list(range(HOUR + 10))
+
+
+@pytest.mark.asyncio
+async def test_a_minute_the_exchange_has_not_is_marked_absent() -> None:
+    exchange = market("A")
+    del exchange.minutes_by_symbol["A"][61]
+    async with running(exchange) as bench:
+        await bench.until(lambda: len(bench.seen) == HOUR)
+        bench.clock.move(5 * MINUTE_MS)
+        await bench.until(lambda: len(bench.seen) >= HOUR + 5)
+        absent = [one for one in bench.seen if one.source == "synthetic"]
+        assert [(one.open_time - START) // MINUTE_MS for one in absent] == [61]
+        assert absent[0].volume == 0
+        assert absent[0].close == bench.exchange.minutes_by_symbol["A"][60].close
+        assert bench.ingest.status.absent == 1
+
+
+@pytest.mark.asyncio
+async def test_a_correction_goes_on_with_its_revision_and_a_worse_source_does_not() -> None:
+    async with running(market("A")) as bench:
+        await bench.until(lambda: len(bench.seen) == HOUR)
+        bench.clock.move(60_000)
+        bench.ingest.take(candle("A", 60, 101.0))
+        await bench.until(lambda: len(bench.seen) == HOUR + 1)
+        # The re-read finds other values: the request outranks the stream.
+        bench.clock.move(40 * MINUTE_MS)
+        await bench.until(lambda: [one.revision for one in bench.seen if one.revision])
+        [corrected] = [one for one in bench.seen if one.revision]
+        assert corrected == replace(candle("A", 60), source="rest", revision=1)
+        bench.ingest.take(candle("A", 60, 102.0))
+        assert bench.ingest.status.corrected == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("open_time", START + 60 * MINUTE_MS + 17_000, "start of a minute"),
+        ("open_time", START + 120 * MINUTE_MS, "in the future"),
+        ("close", float("nan"), "no price"),
+        ("high", float("inf"), "no price"),
+        ("low", -1.0, "no price"),
+        ("volume", -1.0, "no amount"),
+        ("high", 99.0, "high = 99.0"),
+        ("low", 101.0, "low = 101.0"),
+    ],
+)
+async def test_what_cannot_be_is_kept_as_a_dead_letter(field: str, value: float, told: str) -> None:
+    async with running(market("A")) as bench:
+        bench.clock.move(60_000)
+        bench.ingest.take(candle("A", 60, **{field: value}))
+        await bench.until(lambda: bench.store.letters)
+        assert told in bench.store.letters[0].reason
+        assert bench.ingest.status.rejected == 1
+
+
+@pytest.mark.asyncio
+async def test_listings_and_delistings_are_followed() -> None:
+    async with running(market("A", "B")) as bench:
+        await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        listed = bench.exchange.minutes_by_symbol
+        listed["C"] = {minute: candle("C", minute) for minute in range(58, 200)}
+        del listed["B"]
+        bench.clock.move(301_000)
+        await bench.until(lambda: bench.feed.followed == ("A", "C"))
+        until = bench.store.tracking["B"][1]
+        assert until is not None
+        assert until >= START + 60 * MINUTE_MS
+        bench.clock.move(5_000)
+        await bench.until(lambda: 64 in bench.minutes("C"))
+        assert min(bench.minutes("C")) == 58

@@ -1,0 +1,106 @@
+"""The role screen: its alerts are those of a replay, also across a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import polars as pl
+import pytest
+from scripted import MovedClock
+
+import screener
+from screenerd.bus.memory import MemoryBus, MemorySubscription
+from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch
+from screenerd.persist.service import Persist
+from screenerd.screen.service import NAME, Screen
+from screenerd.store.sqlite import SqliteStore
+
+COLUMNS = [field for field in Candle.__slots__ if field in screener.demo_market(symbols=1).columns]
+
+
+@pytest.fixture(scope="module")
+def market() -> pl.DataFrame:
+    return screener.demo_market(symbols=3, days=2).sort("open_time", maintain_order=True)
+
+
+def batches(frame: pl.DataFrame) -> Iterator[CandleBatch]:
+    """A batch a minute."""
+    candles = [Candle(**row) for row in frame.select(COLUMNS).iter_rows(named=True)]
+    for _, minute in groupby(candles, key=lambda candle: candle.open_time):
+        yield CandleBatch("binance", tuple(minute))
+
+
+async def screen(path: Path, clock: MovedClock, given: Sequence[CandleBatch]) -> list[Alert]:
+    """Screens and stores; gives the alerts."""
+    bus = MemoryBus()
+    async with SqliteStore(path, clock) as store:
+        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+        told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
+        persisting = Persist(bus, store, clock)
+        async with asyncio.TaskGroup() as group:
+            judging = group.create_task(screening.run())
+            group.create_task(persisting.run())
+            await screening.rebuilt.wait()
+            for batch in given:
+                clock.move(batch.candles[0].close_time - clock.now_ms())
+                await bus.publish(batch)
+            await bus.close(NAME)
+            await judging
+            await bus.close()
+        return [message async for message in told if isinstance(message, Alert)]
+
+
+def expected(frame: pl.DataFrame, start: int) -> set[str]:
+    replayed = screener.replay(frame, exchange="binance", start=start)
+    return set(replayed.alerts["id"].to_list())
+
+
+@pytest.mark.asyncio
+async def test_alerts_are_those_of_a_replay(tmp_path: Path, market: pl.DataFrame) -> None:
+    given = list(batches(market))
+    start = given[0].candles[0].open_time
+    alerts = await screen(tmp_path / "a.db", MovedClock(start), given)
+    wanted = expected(market, start - MINUTE_MS)
+    assert len(wanted) > 20
+    assert {alert.id for alert in alerts} == wanted
+    assert len(alerts) == len(wanted)
+    for alert in alerts:
+        assert alert.stamps.exchange_close == alert.triggered_at
+        assert alert.direction in {"up", "down"}
+        assert alert.evidence
+
+
+@pytest.mark.asyncio
+async def test_a_restart_skips_nothing_and_raises_nothing_twice(
+    tmp_path: Path, market: pl.DataFrame
+) -> None:
+    given = list(batches(market))
+    start = given[0].candles[0].open_time
+    path, cut = tmp_path / "a.db", len(given) * 3 // 4
+    before = await screen(path, MovedClock(start), given[:cut])
+    after = await screen(path, MovedClock(given[cut - 1].candles[0].close_time), given[cut:])
+    wanted = expected(market, start - MINUTE_MS)
+    assert {alert.id for alert in before} | {alert.id for alert in after} == wanted
+    assert not {alert.id for alert in before} & {alert.id for alert in after}
+
+
+@pytest.mark.asyncio
+async def test_what_was_stored_and_not_judged_is_judged_after_a_crash(
+    tmp_path: Path, market: pl.DataFrame
+) -> None:
+    given = list(batches(market))
+    start = given[0].candles[0].open_time
+    wanted = screener.replay(market, exchange="binance", start=start - MINUTE_MS).alerts
+    # Cut right after a minute with an alert in the last quarter: its candles are stored, it is not.
+    last = wanted["triggered_at"].to_list()[-1]
+    cut = next(n for n, b in enumerate(given) if b.candles[0].close_time == last) + 1
+    path = tmp_path / "a.db"
+    before = await screen(path, MovedClock(start), given[: cut - 1])
+    async with SqliteStore(path, MovedClock(last)) as store:
+        await store.write(given[cut - 1])
+    after = await screen(path, MovedClock(last), given[cut:])
+    lost = {alert.id for alert in before} | {alert.id for alert in after}
+    assert lost == set(wanted["id"].to_list())
