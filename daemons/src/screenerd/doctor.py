@@ -1,0 +1,103 @@
+"""Is everything there that `screenerd up` needs? Each check says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+
+from screenerd.clock import SystemClock
+from screenerd.config import Config, StoreConfig
+from screenerd.exchange.binance.stream import ROUTE
+from screenerd.store.port import StoreError
+from screenerd.store.sqlite import SqliteStore
+
+CLOCK_LIMIT_MS = 1_000
+FREE_BYTES = 1 << 30
+SAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: `remedy` says what to do where it is not well."""
+
+    name: str
+    well: bool
+    told: str
+    remedy: str = ""
+
+
+async def examine(config: Config) -> list[Check]:
+    """Looks at clock, exchange and store."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        exchange = await _exchange(session, config)
+        return [*exchange, await _stream(session, config), await _store(config.store)]
+
+
+async def _exchange(session: aiohttp.ClientSession, config: Config) -> list[Check]:
+    url = config.exchange.rest_url.rstrip("/") + "/fapi/v1/time"
+    name = "exchange, REST"
+    try:
+        offsets = [await _offset(session, url) for _ in range(SAMPLES)]
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        remedy = "is there a network, and does the exchange serve this country (451)?"
+        return [Check(name, False, f"{url}: {type(error).__name__}: {error}", remedy)]
+    # The answer that took least time knows best: whatever delays an answer only adds to it.
+    trip, offset = min(offsets)
+    reached = Check(name, True, f"{url} answers in {trip:.0f} ms")
+    off = f"this machine's clock is {abs(offset):.0f} ms {'behind' if offset > 0 else 'ahead of'}"
+    clock = Check(
+        "clock",
+        abs(offset) <= CLOCK_LIMIT_MS,
+        f"{off} the exchange's",
+        "set the clock by NTP (systemd-timesyncd or chrony)",
+    )
+    return [reached, clock]
+
+
+async def _offset(session: aiohttp.ClientSession, url: str) -> tuple[float, float]:
+    """How long an answer took, and how far the exchange's clock is ahead, in ms."""
+    began = time.time_ns()
+    async with session.get(url, allow_redirects=False) as response:
+        body = await response.content.read(4096)
+        ended = time.time_ns()
+        if response.status != 200:
+            raise ValueError(f"status {response.status}: {body[:200]!r}")
+    told = orjson.loads(body).get("serverTime")
+    if not isinstance(told, int):
+        raise ValueError(f"no serverTime in {body[:200]!r}")  # noqa: TRY004 - the answer is wrong
+    return (ended - began) / 1e6, told - (began + ended) / 2e6
+
+
+async def _stream(session: aiohttp.ClientSession, config: Config) -> Check:
+    url = config.exchange.stream_url.rstrip("/") + ROUTE
+    name, stream = "exchange, stream", "btcusdt@kline_1m"
+    try:
+        async with asyncio.timeout(10), session.ws_connect(f"{url}?streams={stream}") as websocket:
+            await websocket.receive_str()
+    except (aiohttp.ClientError, TimeoutError, TypeError) as error:
+        remedy = "websockets to this address must be let through; the route is /market/stream"
+        return Check(name, False, f"{url}: {type(error).__name__}: {error}", remedy)
+    return Check(name, True, f"{url} delivers")
+
+
+async def _store(config: StoreConfig) -> Check:
+    name = "store"
+    folder = config.path.resolve().parent
+    if not folder.is_dir():
+        return Check(name, False, f"{folder} is not there", "make it, or set store.path")
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        return Check(name, False, f"{free >> 20} MiB are free in {folder}", "make room for 1 GiB")
+    if not config.path.exists():
+        return Check(name, True, f"{config.path} will be made; {free >> 30} GiB are free")
+    try:
+        async with SqliteStore(config.path, SystemClock()):
+            pass
+    except StoreError as error:
+        return Check(name, False, str(error), "end the other process, or restore a backup")
+    return Check(name, True, f"{config.path} is sound; {free >> 30} GiB are free")

@@ -1,0 +1,163 @@
+"""All roles in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from screenerd.bus.memory import MemoryBus
+from screenerd.bus.port import Subscription
+from screenerd.clock import Clock, SystemClock
+from screenerd.config import Config
+from screenerd.demo.market import Market
+from screenerd.demo.server import DemoExchange
+from screenerd.exchange.binance.rest import BinanceRest
+from screenerd.exchange.binance.stream import BinanceStream, Sinks
+from screenerd.ingest.service import Ingest
+from screenerd.model import MINUTE_MS, Alert
+from screenerd.persist.service import Persist
+from screenerd.screen import service as screen
+from screenerd.screen.service import Screen
+from screenerd.store.sqlite import SqliteStore
+
+log = structlog.get_logger("screenerd")
+
+STATUS_SECONDS = 10.0
+WARM_UP_SECONDS = 1.0
+STOP_SECONDS = 4.0
+
+
+@dataclass(slots=True)
+class Roles:
+    """The roles of one process, for health and tests."""
+
+    rest: BinanceRest
+    stream: BinanceStream
+    ingest: Ingest
+    screen: Screen
+    persist: Persist
+    store: SqliteStore
+    bus: MemoryBus
+    clock: Clock
+    stop: asyncio.Event
+
+
+async def up(
+    config: Config, *, clock: Clock | None = None, ready: asyncio.Future[Roles] | None = None
+) -> None:
+    """Runs every role until SIGTERM, SIGINT or a cancellation; everything known is written then.
+
+    Args:
+        config: the configuration.
+        clock: what tells the time; the machine's own by default.
+        ready: is given the roles once they run.
+    """
+    async with AsyncExitStack() as stack:
+        roles = await _assemble(config, clock or SystemClock(), stack)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, roles.stop.set)
+            stack.callback(loop.remove_signal_handler, number)
+        if ready is not None:
+            ready.set_result(roles)
+        await _run(roles)
+
+
+async def up_demo(config: Config) -> None:
+    """The same against the built-in market, at its speed."""
+    clock = SystemClock(config.demo.speed)
+    market = Market(symbols=config.demo.symbols, seed=config.demo.seed)
+    async with DemoExchange(market, clock) as exchange:
+        where = {"rest_url": exchange.rest_url, "stream_url": exchange.stream_url}
+        log.info("built-in market", address=exchange.rest_url, speed=config.demo.speed)
+        there = config.exchange.model_copy(update=where)
+        await up(config.model_copy(update={"exchange": there}), clock=clock)
+
+
+async def _assemble(config: Config, clock: Clock, stack: AsyncExitStack) -> Roles:
+    store = SqliteStore(config.store.path, clock, retention_hours=config.store.retention_hours)
+    await stack.enter_async_context(store)
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    bus = MemoryBus()
+    there = config.exchange
+    rest = BinanceRest(session, clock, url=there.rest_url, quote=there.quote, tradfi=there.tradfi)
+    screening = Screen(
+        bus, store, clock, exchange=rest.name, rules=config.rules.name, floors=config.rules.floors
+    )
+    persist = Persist(bus, store, clock)
+    ingest = Ingest(rest, bus, store, clock)
+    sinks = Sinks(ingest.take, ingest.take_event, ingest.take_letter)
+    stream = BinanceStream(session, clock, sinks, url=there.stream_url)
+    ingest.feed = stream
+    stop = asyncio.Event()
+    return Roles(rest, stream, ingest, screening, persist, store, bus, clock, stop)
+
+
+async def _run(roles: Roles) -> None:
+    told = roles.bus.subscribe("console", Alert, limit=10_000)
+    async with asyncio.TaskGroup() as group:
+        feeding = group.create_task(roles.ingest.run())
+        screening = group.create_task(roles.screen.run())
+        listening = [
+            group.create_task(roles.persist.run()),
+            group.create_task(_tell_alerts(told)),
+        ]
+        status = group.create_task(_tell_status(roles))
+        await roles.stop.wait()
+        log.info("stopping")
+        feeding.cancel()
+        status.cancel()
+        # What is on the bus is still judged, and what comes of it still written.
+        await roles.bus.close(screen.NAME)
+        await asyncio.wait([screening], timeout=STOP_SECONDS / 2)
+        await roles.bus.close()
+        await asyncio.wait(listening, timeout=STOP_SECONDS / 2)
+        for task in (screening, *listening):
+            task.cancel()
+    log.info("stopped", candles=roles.persist.status.candles, alerts=roles.persist.status.alerts)
+
+
+async def _tell_alerts(alerts: Subscription) -> None:
+    async for alert in alerts:
+        if not isinstance(alert, Alert):
+            continue
+        log.info(
+            "alert",
+            rule=alert.rule,
+            symbol=alert.symbol,
+            price=alert.price,
+            change=None if alert.change is None else round(alert.change, 2),
+            ms=alert.stamps.decided - alert.stamps.received,
+            id=alert.id,
+        )
+
+
+async def _tell_status(roles: Roles) -> None:
+    """Progress while symbols are warmed up, then one calm line every ten seconds."""
+    while True:
+        ingest = roles.ingest.status
+        if not ingest.started:
+            log.info(
+                "warming up",
+                symbols=f"{ingest.warmed}/{ingest.symbols}",
+                weight=f"{roles.rest.budget.used}/{roles.rest.budget.limit}",
+            )
+            await asyncio.sleep(WARM_UP_SECONDS)
+            continue
+        late = roles.clock.now_ms() - ingest.last_close - MINUTE_MS
+        log.info(
+            "status",
+            symbols=ingest.symbols,
+            behind=f"{late / 1000:.0f} s",
+            missing=ingest.missing,
+            alerts=roles.screen.status.alerts,
+            stored=roles.persist.status.candles,
+            connections=sum(one.delivering for one in roles.stream.connections),
+            weight=f"{roles.rest.budget.used}/{roles.rest.budget.limit}",
+        )
+        await asyncio.sleep(STATUS_SECONDS)

@@ -1,0 +1,128 @@
+"""The whole of `screenerd up` against the built-in market, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+import screener
+from screenerd.clock import SystemClock
+from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
+from screenerd.demo import DemoExchange, Faults, Market
+from screenerd.demo.market import minutes_frame
+from screenerd.model import MINUTE_MS, Candle
+from screenerd.run import Roles, up
+from screenerd.store.sqlite import SqliteStore
+
+NUMBERS = [
+    "open", "high", "low", "close", "volume", "quote_volume",
+    "trades", "taker_buy_volume", "taker_buy_quote_volume",
+]  # fmt: skip
+
+
+@dataclass
+class Rig:
+    """What runs, and the market it follows."""
+
+    roles: Roles
+    exchange: DemoExchange
+    market: Market
+    clock: SystemClock
+    path: Path
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong."""
+        return self.exchange.faults
+
+    @property
+    def symbols(self) -> list[str]:
+        """Those that are followed."""
+        return list(self.roles.screen.engine.symbols)
+
+    async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+        """Waits for a condition, so many seconds at most."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    async def minutes(self, count: int) -> None:
+        """Waits until so many more minutes are complete for every symbol."""
+        target = self.clock.now_ms() // MINUTE_MS * MINUTE_MS + count * MINUTE_MS
+        known = self.roles.ingest.known_until
+        await self.until(lambda: min(known().values(), default=0) >= target, 60)
+
+    def missing_or_wrong(self, stored: list[Candle]) -> list[str]:
+        """What differs between the store and the market, told in words."""
+        first = min(candle.open_time for candle in stored) // MINUTE_MS
+        last = max(candle.open_time for candle in stored) // MINUTE_MS
+        truth = {
+            (row["symbol"], row["open_time"]): tuple(row[name] for name in NUMBERS)
+            for row in minutes_frame(self.market, first, last - first + 1).iter_rows(named=True)
+        }
+        found = {(candle.symbol, candle.open_time): candle for candle in stored}
+        wrong = [f"{key}: missing" for key in truth.keys() - found.keys()]
+        wrong += [f"{key}: never was" for key in found.keys() - truth.keys()]
+        for key in truth.keys() & found.keys():
+            if found[key].values != truth[key]:
+                wrong.append(f"{key}: {found[key].values} is not {truth[key]}")
+        return sorted(wrong)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    path: Path, *, symbols: int = 6, speed: float = 60.0, faults: Faults | None = None
+) -> AsyncIterator[Rig]:
+    """Starts it all, warmed up; stops it cleanly."""
+    clock = SystemClock(speed)
+    market = Market(symbols=symbols)
+    async with DemoExchange(market, clock, faults=faults) as exchange:
+        config = Config(
+            exchange=ExchangeConfig(rest_url=exchange.rest_url, stream_url=exchange.stream_url),
+            store=StoreConfig(path=path),
+            rules=RulesConfig(floors=False),
+        )
+        ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(up(config, clock=clock, ready=ready))
+        both: set[asyncio.Future[None] | asyncio.Future[Roles]] = {task, ready}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        rig = Rig(ready.result(), exchange, market, clock, path)
+        try:
+            await rig.until(lambda: task.done() or rig.roles.ingest.status.started)
+            yield rig
+        finally:
+            rig.roles.stop.set()
+            await task
+
+
+async def stored(path: Path) -> tuple[list[Candle], list[Candle], set[str]]:
+    """Candles, journal and ids of alerts in a store."""
+    clock = SystemClock()
+    forever = 1 << 52
+    async with SqliteStore(path, clock) as store:
+        candles = await store.candles("binance", None, 0, forever)
+        journal = await store.journal("binance", 0, forever)
+        alerts = await store.alerts(0)
+    return candles, journal, {alert.id for alert in alerts}
+
+
+def replayed(journal: list[Candle], judged_from: int) -> set[str]:
+    """Ids of the alerts a replay of the journal raises, in its order of arrival."""
+    frame = pl.DataFrame(
+        {
+            "symbol": [candle.symbol for candle in journal],
+            "open_time": [candle.open_time for candle in journal],
+            "event_time": [candle.received_at for candle in journal],
+            "source": [candle.source for candle in journal],
+            **{name: [getattr(candle, name) for candle in journal] for name in NUMBERS},
+        }
+    )
+    alerts = screener.replay(frame, exchange="binance", start=judged_from).alerts
+    return set(alerts["id"].to_list())
