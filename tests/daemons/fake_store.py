@@ -38,14 +38,15 @@ class FakeStore:
         for alert in items:
             self.alerts[alert.id] = alert
 
-    async def enqueue(self, alert_id: str, channels: Sequence[str], now: int) -> None:
-        """Puts an alert into the outbox, once a channel."""
+    async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
+        """Stores an alert and puts it into the outbox, once a channel."""
         self._fail_if_asked()
+        self.alerts[alert.id] = alert
         for channel in channels:
-            if (alert_id, channel) not in self._keys:
+            if (alert.id, channel) not in self._keys:
                 key = len(self.rows) + 1
-                self._keys[alert_id, channel] = key
-                self.rows[key] = Delivery(key, alert_id, channel, "pending", 0, now)
+                self._keys[alert.id, channel] = key
+                self.rows[key] = Delivery(key, alert.id, channel, "pending", 0, now)
 
     async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:
         """What is pending and whose time has come, oldest first."""

@@ -43,7 +43,7 @@ class Rig:
     @property
     def symbols(self) -> list[str]:
         """Those that are followed."""
-        return list(self.roles.screen.engine.symbols)
+        return sorted(self.roles.ingest.known_until())
 
     async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Waits for a condition, so many seconds at most."""
@@ -95,7 +95,12 @@ async def running(
             await task
         rig = Rig(ready.result(), exchange, market, clock, path)
         try:
-            await rig.until(lambda: task.done() or rig.roles.ingest.status.started)
+            await rig.until(
+                lambda: (
+                    task.done()
+                    or (rig.roles.ingest.status.started and rig.roles.screen.rebuilt.is_set())
+                )
+            )
             yield rig
         finally:
             rig.roles.stop.set()

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from screenerd.exchange.port import UnknownSymbolError
-from screenerd.model import MINUTE_MS, Candle, CandleBatch
-from screenerd.store.port import Bar, DeadLetter
+from screenerd.exchange.port import ExchangeError, UnknownSymbolError
+from screenerd.model import MINUTE_MS, Candle
 
 START = 29_400_000 * MINUTE_MS
 
@@ -73,10 +72,14 @@ class ScriptedExchange:
     minutes_by_symbol: dict[str, dict[int, Candle]]
     name: str = "binance"
     asked: list[tuple[str, int, int]] = field(default_factory=list)
-    clock: MovedClock | None = None
+    failures: int = 0
+    held_back: asyncio.Event | None = None
 
     async def symbols(self) -> tuple[str, ...]:
-        """Those it has minutes of."""
+        """Those it has minutes of, after so many failures."""
+        if self.failures:
+            self.failures -= 1
+            raise ExchangeError("away")
         return tuple(sorted(self.minutes_by_symbol))
 
     async def minutes(self, symbol: str, start: int, end: int) -> list[Candle]:
@@ -84,7 +87,7 @@ class ScriptedExchange:
         self.asked.append((symbol, start, end))
         if symbol not in self.minutes_by_symbol:
             raise UnknownSymbolError(symbol)
-        await asyncio.sleep(0)
+        await (self.held_back.wait() if self.held_back else asyncio.sleep(0))
         held = self.minutes_by_symbol[symbol].values()
         found = [replace(one, source="rest") for one in held if start <= one.open_time < end]
         return sorted(found, key=lambda one: one.open_time)
@@ -113,27 +116,25 @@ class ScriptedFeed:
 class MemoryStore:
     """What ingest asks of a store."""
 
-    held: list[Candle] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
+    stored: list[Candle] = field(default_factory=list)
     tracking: dict[str, tuple[int, int | None]] = field(default_factory=dict)
-
-    async def write(self, *items: object) -> None:
-        """Keeps candles and letters."""
-        for item in items:
-            if isinstance(item, CandleBatch):
-                self.held.extend(item.candles)
-            elif isinstance(item, DeadLetter):
-                self.letters.append(item)
 
     async def candles(
         self, exchange: str, symbol: str | None, start: int, end: int
     ) -> list[Candle]:
         """Those in the range."""
-        return [one for one in self.held if start <= one.open_time < end]
+        return [one for one in self.stored if start <= one.open_time < end]
 
-    async def bars(self, exchange: str, timeframe: str) -> list[Bar]:
-        """One of every symbol, so that none are asked for."""
-        return []
+    async def held(self, exchange: str, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
+        """A run for each minute."""
+        runs: dict[str, list[tuple[int, int]]] = {}
+        for one in await self.candles(exchange, None, start, end):
+            runs.setdefault(one.symbol, []).append((one.open_time, one.close_time))
+        return runs
+
+    async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
+        """None."""
+        return {}
 
     async def set_tracking(self, exchange: str, symbol: str, since: int, until: int | None) -> None:
         """Remembers it."""

@@ -13,7 +13,7 @@ NOW = 29_000_000 * MINUTE_MS
 
 
 def test_the_weight_of_klines() -> None:
-    weights = {1: 1, 99: 1, 100: 2, 499: 2, 500: 5, 1000: 5, 1001: 10, 1500: 10}
+    weights = {1: 1, 100: 1, 101: 2, 500: 2, 501: 5, 1000: 5, 1001: 10, 1500: 10}
     assert {limit: klines_weight(limit) for limit in weights} == weights
 
 

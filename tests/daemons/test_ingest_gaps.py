@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screenerd.ingest.gaps import Known, minute_of, spans
+from screenerd.ingest.gaps import Known, minute_of
 from screenerd.model import MINUTE_MS
 
 START = 29_000_000 * MINUTE_MS
+
+
+def spans(minutes: Iterable[int]) -> list[tuple[int, int]]:
+    """Minutes joined to runs, as [first, end) in ms."""
+    runs: list[tuple[int, int]] = []
+    for minute in sorted(set(minutes)):
+        if runs and runs[-1][1] == minute:
+            runs[-1] = (runs[-1][0], minute + MINUTE_MS)
+        else:
+            runs.append((minute, minute + MINUTE_MS))
+    return runs
 
 
 @given(st.lists(st.integers(-5, 40)), st.integers(0, 45), st.integers(-3, 20))

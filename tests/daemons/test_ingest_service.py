@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from scripted import START, MemoryStore, MovedClock, ScriptedExchange, ScriptedFeed, candle
 
 from screenerd.bus.memory import MemoryBus, MemorySubscription
+from screenerd.bus.port import Message
 from screenerd.ingest.service import Ingest
-from screenerd.model import MINUTE_MS, Candle, CandleBatch, Reconnected
+from screenerd.model import (
+    MINUTE_MS,
+    Bars,
+    Candle,
+    CandleBatch,
+    DeadLetter,
+    Reconnected,
+    Unfollowed,
+)
 
 HOUR = 60
 
@@ -28,6 +37,8 @@ class Bench:
     feed: ScriptedFeed
     batches: MemorySubscription
     seen: list[Candle]
+    letters: list[DeadLetter] = field(default_factory=list)
+    others: list[Message] = field(default_factory=list)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Takes what comes until a condition holds."""
@@ -35,8 +46,13 @@ class Bench:
             while True:
                 while not self.batches.queue.empty():
                     message = self.batches.queue.get_nowait()
-                    if isinstance(message, CandleBatch):
-                        self.seen.extend(message.candles)
+                    match message:
+                        case CandleBatch():
+                            self.seen.extend(message.candles)
+                        case DeadLetter():
+                            self.letters.append(message)
+                        case Bars() | Unfollowed():
+                            self.others.append(message)
                 if condition():
                     return
                 await asyncio.sleep(0.001)
@@ -53,14 +69,20 @@ async def running(
     clock = MovedClock(START + now * MINUTE_MS + 1_000)
     bus = MemoryBus()
     store = store or MemoryStore()
-    batches = bus.subscribe("test", CandleBatch, limit=10_000)
+    batches = bus.subscribe("test", CandleBatch, DeadLetter, Bars, Unfollowed, limit=10_000)
     ingest = Ingest(exchange, bus, store, clock, history_ms=HOUR * MINUTE_MS)  # type: ignore[arg-type]
     feed = ScriptedFeed()
     ingest.feed = feed
     task = asyncio.create_task(ingest.run())
     bench = Bench(ingest, exchange, store, clock, feed, batches, [])
+
+    def started() -> bool:
+        if exchange.failures or ingest.status.trouble:
+            clock.move(1_000)
+        return ingest.status.started or task.done()
+
     try:
-        await bench.until(lambda: ingest.status.started or task.done())
+        await bench.until(started)
         yield bench
     finally:
         task.cancel()
@@ -161,7 +183,9 @@ async def test_a_correction_goes_on_with_its_revision_and_a_worse_source_does_no
         bench.clock.move(40 * MINUTE_MS)
         await bench.until(lambda: [one.revision for one in bench.seen if one.revision])
         [corrected] = [one for one in bench.seen if one.revision]
-        assert corrected == replace(candle("A", 60), source="rest", revision=1)
+        assert replace(corrected, received_at=0) == replace(
+            candle("A", 60), source="rest", revision=1
+        )
         bench.ingest.take(candle("A", 60, 102.0))
         assert bench.ingest.status.corrected == 1
 
@@ -184,8 +208,8 @@ async def test_what_cannot_be_is_kept_as_a_dead_letter(field: str, value: float,
     async with running(market("A")) as bench:
         bench.clock.move(60_000)
         bench.ingest.take(candle("A", 60, **{field: value}))
-        await bench.until(lambda: bench.store.letters)
-        assert told in bench.store.letters[0].reason
+        await bench.until(lambda: bench.letters)
+        assert told in bench.letters[0].reason
         assert bench.ingest.status.rejected == 1
 
 
@@ -204,3 +228,49 @@ async def test_listings_and_delistings_are_followed() -> None:
         bench.clock.move(5_000)
         await bench.until(lambda: 64 in bench.minutes("C"))
         assert min(bench.minutes("C")) == 58
+
+
+@pytest.mark.asyncio
+async def test_who_left_is_told() -> None:
+    async with running(market("A", "B")) as bench:
+        await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        del bench.exchange.minutes_by_symbol["B"]
+        bench.clock.move(301_000)
+        await bench.until(
+            lambda: Unfollowed("binance", ("B",), bench.clock.now_ms()) in bench.others
+        )
+
+
+@pytest.mark.asyncio
+async def test_what_closes_while_a_symbol_warms_up_comes_after_its_history() -> None:
+    exchange = market("A")
+    exchange.held_back = asyncio.Event()
+    bus = MemoryBus()
+    batches = bus.subscribe("test", CandleBatch, limit=100)
+    clock = MovedClock(START + HOUR * MINUTE_MS + 1_000)
+    ingest = Ingest(exchange, bus, MemoryStore(), clock, history_ms=HOUR * MINUTE_MS)  # type: ignore[arg-type]
+    ingest.feed = ScriptedFeed()
+    task = asyncio.create_task(ingest.run())
+    bench = Bench(ingest, exchange, MemoryStore(), clock, ingest.feed, batches, [])
+    await bench.until(lambda: exchange.asked)
+    clock.move(60_000)
+    ingest.take(candle("A", 60))
+    await asyncio.sleep(0.01)
+    assert bench.seen == []
+    exchange.held_back.set()
+    await bench.until(lambda: len(bench.seen) == HOUR + 1)
+    assert bench.minutes("A") == list(range(HOUR + 1))
+    assert [one.source for one in bench.seen[-2:]] == ["rest", "stream"]
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.asyncio
+async def test_an_exchange_that_is_away_at_the_start_is_asked_again() -> None:
+    exchange = market("A")
+    exchange.failures = 3
+    async with running(exchange) as bench:
+        await bench.until(lambda: len(bench.seen) >= HOUR)
+        assert exchange.failures == 0
+        assert bench.ingest.status.trouble == ""

@@ -510,7 +510,7 @@ async def test_a_store_that_fails_makes_no_duplicate() -> None:
 async def test_a_delivery_of_no_known_channel_is_dead_and_says_so() -> None:
     store = FakeStore()
     await store.write(ALERT)
-    await store.enqueue(ALERT.id, ["removed"], 0)
+    await store.enqueue(ALERT, ["removed"], 0)
     async with fake_target() as target, notifying(target, store, [discord()]):
         await until(dead(store, "removed", 1))
     assert "no channel is called 'removed'" in str(store.rows[1].last_error)

@@ -28,7 +28,10 @@ def market() -> pl.DataFrame:
 
 def batches(frame: pl.DataFrame) -> Iterator[CandleBatch]:
     """A batch a minute."""
-    candles = [Candle(**row) for row in frame.select(COLUMNS).iter_rows(named=True)]
+    candles = [
+        Candle(**row, received_at=row["open_time"] + MINUTE_MS)
+        for row in frame.select(COLUMNS).iter_rows(named=True)
+    ]
     for _, minute in groupby(candles, key=lambda candle: candle.open_time):
         yield CandleBatch("binance", tuple(minute))
 

@@ -24,11 +24,20 @@ from typing import Any
 import pytest
 
 from screenerd.clock import SystemClock
-from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Source, Stamps
+from screenerd.model import (
+    MINUTE_MS,
+    Alert,
+    Bars,
+    Candle,
+    CandleBatch,
+    DeadLetter,
+    Source,
+    Stamps,
+)
 from screenerd.store import writer, writes
 from screenerd.store.audit import HOUR_MS
 from screenerd.store.connect import open_reader, open_writer
-from screenerd.store.port import AuditRow, Bar, DeadLetter, Delivery, Store, StoreError
+from screenerd.store.port import AuditRow, Delivery, Store, StoreError
 from screenerd.store.readers import Readers
 from screenerd.store.retention import BARS_KEPT
 from screenerd.store.sqlite import SqliteStore
@@ -105,7 +114,7 @@ def alert(number: int = 0, state: str = "confirmed", at: int = NOW) -> Alert:
         state=state,
         rule_version="0123456789abcdef",
         evidence={"change_1h": 1.625, "rsi_1h": None, "trades_5m": 12},
-        stamps=Stamps(at, at + 5, at + 40, at + 41, stored=None, sent=at + 90),
+        stamps=Stamps(at, at + 5, at + 40, at + 41, stored=NOW),
     )
 
 
@@ -241,21 +250,21 @@ async def test_an_alert_changes_its_state_and_nothing_else(path: Path, final: st
     first = alert(state="provisional")
     async with opened(path) as store:
         await store.write(first)
-        await store.enqueue(first.id, ["discord"], NOW)
+        await store.enqueue(first, ["discord"], NOW)
         ((delivery, _),) = await store.due(NOW)
         await store.delivered(delivery, NOW + 7)
         await store.write(replace(first, state=final, price=7.0, evidence={}))
         await store.write(first)  # told again, late
-        assert await store.alerts(0) == [replace(first, state=final)]
+        assert await store.alerts(0) == [replace(first, state=final).at(sent=NOW + 7)]
     assert rows(path, "SELECT webhook_sent, webhook_sent_at FROM alert_history") == [(1, NOW + 7)]
 
 
 async def test_the_outbox_has_one_row_an_alert_and_channel(path: Path) -> None:
     async with opened(path) as store:
         await store.write(alert(1), alert(2))
-        await store.enqueue(alert(2).id, ["a", "b"], NOW + 1)
-        await store.enqueue(alert(1).id, ["a"], NOW)
-        await store.enqueue(alert(1).id, ["a", "b", "b"], NOW + 2)
+        await store.enqueue(alert(2), ["a", "b"], NOW + 1)
+        await store.enqueue(alert(1), ["a"], NOW)
+        await store.enqueue(alert(1), ["a", "b", "b"], NOW + 2)
         due = await store.due(NOW + 2)
         pairs = [(d.alert_id, d.channel) for d, _ in due]
         wanted = [(alert(1), "a"), (alert(2), "a"), (alert(2), "b"), (alert(1), "b")]
@@ -269,7 +278,7 @@ async def test_the_outbox_has_one_row_an_alert_and_channel(path: Path) -> None:
 async def test_a_delivery_fails_is_tried_again_and_dies(path: Path) -> None:
     async with opened(path) as store:
         await store.write(alert())
-        await store.enqueue(alert().id, ["a", "b"], NOW)
+        await store.enqueue(alert(), ["a", "b"], NOW)
         (one, _), (two, _) = await store.due(NOW)
         later = replace(one, attempts=1, next_try=NOW + 500, last_error="503")
         await store.postponed(later)
@@ -308,10 +317,71 @@ async def test_dead_letters_are_kept_once_and_bounded(
 
 
 async def test_bars_are_by_symbol_and_time(path: Path) -> None:
-    given = [Bar(s, "4h", NOW + n, float(n)) for s in ("A", "币") for n in range(3)]
     async with opened(path) as store:
-        await store.write(*reversed(given), Bar("A", "1d", NOW, 5.0), Bar("A", "4h", NOW, 9.0))
-        assert await store.bars("x", "4h") == [replace(given[0], close=9.0), *given[1:]]
+        for symbol in ("币", "A"):
+            await store.write(Bars("x", symbol, "4h", ((NOW, 0.0), (NOW + 1, 1.0))))
+        await store.write(
+            Bars("x", "A", "1d", ((NOW, 5.0),)),
+            Bars("x", "A", "4h", ((NOW, 9.0),)),
+            Bars("y", "A", "4h", ((NOW, 7.0),)),
+        )
+        assert (await store.bars("x", "4h")).rows() == [
+            ("A", NOW, 9.0),
+            ("A", NOW + 1, 1.0),
+            ("币", NOW, 0.0),
+            ("币", NOW + 1, 1.0),
+        ]
+        newest = {("A", "4h"): NOW + 1, ("币", "4h"): NOW + 1, ("A", "1d"): NOW}
+        assert await store.newest_bars("x") == newest
+
+
+async def test_minutes_come_as_a_frame_and_as_runs(path: Path) -> None:
+    held = [candle("A", n) for n in (0, 1, 2, 5, 6)] + [candle("币", 1), candle("C", 3)]
+    async with opened(path) as store:
+        await store.write(batch(*held))
+        start, end = held[0].open_time, held[0].open_time + 6 * MINUTE_MS
+        frame = await store.minutes("x", ["币", "A"], start, end)
+        assert frame["symbol"].to_list() == ["币", "A", "A", "A", "A"]
+        assert frame["open_time"].to_list() == [start + n * MINUTE_MS for n in (1, 0, 1, 2, 5)]
+        assert frame["close"].to_list() == [
+            next(c.close for c in held if (c.symbol, c.open_time) == key)
+            for key in frame.select("symbol", "open_time").rows()
+        ]
+        at = {n: start + n * MINUTE_MS for n in range(8)}
+        assert await store.held("x", start, end) == {
+            "A": [(at[0], at[3]), (at[5], at[6])],
+            "C": [(at[3], at[4])],
+            "币": [(at[1], at[2])],
+        }
+        assert await store.minutes("x", [], start, end) is not None
+
+
+async def test_what_was_seen_first_stays(path: Path) -> None:
+    async with opened(path) as store:
+        assert await store.first_seen("a", NOW) == NOW
+        assert await store.first_seen("a", NOW + 5) == NOW
+    async with opened(path) as store:
+        assert await store.first_seen("a", NOW + 9) == NOW
+        assert await store.first_seen("b", NOW + 9) == NOW + 9
+
+
+async def test_alerts_that_no_outbox_holds_are_found(path: Path) -> None:
+    async with opened(path) as store:
+        one, two, three = (alert(n, at=NOW + n) for n in (1, 2, 3))
+        await store.write(one, two, three)
+        await store.enqueue(two, ["a"], NOW)
+        assert await store.unclaimed("a", two.triggered_at) == [three]
+        assert await store.unclaimed("a", 0) == [one, three]
+        assert len(await store.unclaimed("b", 0)) == 3
+
+
+async def test_given_up_deliveries_are_listed(path: Path) -> None:
+    async with opened(path) as store:
+        await store.enqueue(alert(1), ["a", "b"], NOW)
+        for delivery, _ in await store.due(NOW):
+            await store.postponed(replace(delivery, state="dead"))
+        [dead] = await store.dead("a")
+        assert (dead.alert_id, dead.state) == (alert(1).id, "dead")
 
 
 # Transactions.
@@ -703,8 +773,8 @@ async def test_retention_is_exact_to_the_minute(path: Path, hours: int, days: in
 async def test_an_alert_that_is_not_delivered_stays(path: Path) -> None:
     async with opened(path) as store:
         await store.write(alert(1), alert(2))
-        await store.enqueue(alert(1).id, ["a"], NOW)
-        await store.enqueue(alert(2).id, ["a"], NOW)
+        await store.enqueue(alert(1), ["a"], NOW)
+        await store.enqueue(alert(2), ["a"], NOW)
         (_, (done, _)) = await store.due(NOW)
         await store.delivered(done, NOW + 1)
         assert await store.prune(NOW + 49 * HOUR_MS) == 2
@@ -713,12 +783,13 @@ async def test_an_alert_that_is_not_delivered_stays(path: Path) -> None:
 
 
 async def test_the_newest_bars_stay_however_old(path: Path) -> None:
-    many = [Bar("A", "5m", n * 300_000, float(n)) for n in range(BARS_KEPT + 2_700)]
-    few = [Bar("B", "5m", n * 300_000, float(n)) for n in range(BARS_KEPT)]
+    many = tuple((n * 300_000, float(n)) for n in range(BARS_KEPT + 2_700))
+    few = many[:BARS_KEPT]
     async with opened(path) as store:
-        await store.write(*many, *few)
+        await store.write(Bars("x", "A", "5m", many), Bars("x", "B", "5m", few))
         assert await store.prune(NOW) == 2_700
-        assert await store.bars("x", "5m") == many[2_700:] + few
+        kept = [("A", *bar) for bar in many[2_700:]] + [("B", *bar) for bar in few]
+        assert (await store.bars("x", "5m")).rows() == kept
 
 
 async def test_pruning_goes_in_small_transactions(path: Path) -> None:

@@ -42,7 +42,10 @@ def up(
     log: Annotated[str | None, typer.Option(help="console or json.")] = None,
 ) -> None:
     """Runs everything in one process, until it is told to stop."""
+    from screener import ScreenerError
     from screenerd import run
+    from screenerd.exchange.port import ExchangeError
+    from screenerd.store.port import StoreError
 
     with TemporaryDirectory(prefix="screener-demo-") as folder:
         if demo and db is None:
@@ -60,7 +63,11 @@ def up(
             },
         )
         logs.set_up(config.log)
-        asyncio.run(run.up_demo(config) if demo else run.up(config))
+        try:
+            asyncio.run(run.up_demo(config) if demo else run.up(config))
+        except* (StoreError, ExchangeError, ScreenerError, OSError) as errors:
+            _say(str(_first(errors)))
+            raise typer.Exit(1) from None
 
 
 @app.command("config")
@@ -126,8 +133,19 @@ def _load(file: Path | None, flags: dict[str, Any]) -> configuration.Config:
     try:
         return configuration.load(file, flags=flags)
     except configuration.ConfigError as error:
-        typer.secho(f"screenerd: {error}", err=True, fg="red")
+        _say(str(error))
         raise typer.Exit(2) from error
+
+
+def _say(trouble: str) -> None:
+    typer.secho(f"screenerd: {trouble}", err=True, fg="red")
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def main() -> None:

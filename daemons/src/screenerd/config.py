@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from screenerd.notify.channels import ChannelConfig, check_names
 
 PREFIX = "SCREENER_"
 """Of environment variables: `SCREENER_STORE__PATH` sets `path` of `[store]`."""
@@ -53,6 +56,18 @@ class DemoConfig(_Section):
     speed: float = Field(default=10.0, gt=0, le=600)
 
 
+class NotifyConfig(_Section):
+    """Where alerts are delivered to: a `[[notify.channels]]` for each target."""
+
+    channels: tuple[ChannelConfig, ...] = ()
+
+    @field_validator("channels")
+    @classmethod
+    def _differ(cls, channels: tuple[ChannelConfig, ...]) -> tuple[ChannelConfig, ...]:
+        check_names(channels)
+        return channels
+
+
 class LogConfig(_Section):
     """How events are written down."""
 
@@ -66,6 +81,7 @@ class Config(_Section):
     exchange: ExchangeConfig = ExchangeConfig()
     store: StoreConfig = StoreConfig()
     rules: RulesConfig = RulesConfig()
+    notify: NotifyConfig = NotifyConfig()
     demo: DemoConfig = DemoConfig()
     log: LogConfig = LogConfig()
 
@@ -119,8 +135,18 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             place = values
             for section in sections:
                 place = place.setdefault(section, {})
-            place[key] = value
+            place[key] = _listed(name, value)
     return values
+
+
+def _listed(name: str, value: str) -> object:
+    """A variable's value: JSON where it is a list, for what is one in the file."""
+    if not value.lstrip().startswith("["):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{name} is not a JSON list: {error}") from error
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,8 +181,10 @@ def _told(error: ValidationError, origin: Mapping[tuple[str, ...], str]) -> str:
             (origin[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origin), "default"
         )
         name = ".".join(path)
+        # A channel holds secrets: what is wrong is told, its value is not.
+        value = "" if path[0] == "notify" else f" = {fault['input']!r}"
         if fault["type"] == "extra_forbidden":
             lines.append(f"{name} (from {source}) is no setting: `screenerd config` prints all")
         else:
-            lines.append(f"{name} = {fault['input']!r} (from {source}): {fault['msg']}")
+            lines.append(f"{name}{value} (from {source}): {fault['msg']}")
     return "\n".join(lines)

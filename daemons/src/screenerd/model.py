@@ -85,6 +85,29 @@ class CandleBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Bars:
+    """Closed bars of one of the longer lengths, for indicators that look back for weeks.
+
+    `closes` are (open_time in ms, close), oldest first.
+    """
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    closes: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A frame that could not be read, kept as it came."""
+
+    exchange: str
+    received_at: int
+    reason: str
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Stamps:
     """The times of an alert on its way, ms; `None` for what has not happened yet."""
 
@@ -124,6 +147,15 @@ class Alert:
     def at(self, **times: int) -> Alert:
         """The same alert with more of its times known."""
         return replace(self, stamps=replace(self.stamps, **times))
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollowed:
+    """The exchange lists these symbols no longer."""
+
+    exchange: str
+    symbols: tuple[str, ...]
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

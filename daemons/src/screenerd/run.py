@@ -18,8 +18,12 @@ from screenerd.demo.market import Market
 from screenerd.demo.server import DemoExchange
 from screenerd.exchange.binance.rest import BinanceRest
 from screenerd.exchange.binance.stream import BinanceStream, Sinks
+from screenerd.health import Health, Signs, assess
 from screenerd.ingest.service import Ingest
+from screenerd.lag import LoopLag
 from screenerd.model import MINUTE_MS, Alert
+from screenerd.notify.channels import PUBLIC, Endpoints
+from screenerd.notify.service import Notify
 from screenerd.persist.service import Persist
 from screenerd.screen import service as screen
 from screenerd.screen.service import Screen
@@ -28,6 +32,7 @@ from screenerd.store.sqlite import SqliteStore
 log = structlog.get_logger("screenerd")
 
 STATUS_SECONDS = 10.0
+WATCH_SECONDS = 1.0
 WARM_UP_SECONDS = 1.0
 STOP_SECONDS = 4.0
 
@@ -41,14 +46,35 @@ class Roles:
     ingest: Ingest
     screen: Screen
     persist: Persist
+    notify: Notify
     store: SqliteStore
     bus: MemoryBus
     clock: Clock
     stop: asyncio.Event
+    lag: LoopLag
+
+    @property
+    def health(self) -> Health:
+        """Whether everything is well, and what is not."""
+        return assess(
+            Signs(
+                now=self.clock.now_ms(),
+                ingest=self.ingest.status,
+                connections=self.stream.connections,
+                refused_until=self.rest.budget.closed_until,
+                store=self.store.health,
+                channels=self.notify.notifier.status,
+                lag=self.lag.recent,
+            )
+        )
 
 
 async def up(
-    config: Config, *, clock: Clock | None = None, ready: asyncio.Future[Roles] | None = None
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    ready: asyncio.Future[Roles] | None = None,
+    endpoints: Endpoints = PUBLIC,
 ) -> None:
     """Runs every role until SIGTERM, SIGINT or a cancellation; everything known is written then.
 
@@ -56,9 +82,10 @@ async def up(
         config: the configuration.
         clock: what tells the time; the machine's own by default.
         ready: is given the roles once they run.
+        endpoints: where Discord and Telegram are.
     """
     async with AsyncExitStack() as stack:
-        roles = await _assemble(config, clock or SystemClock(), stack)
+        roles = await _assemble(config, clock or SystemClock(), endpoints, stack)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, roles.stop.set)
@@ -79,7 +106,9 @@ async def up_demo(config: Config) -> None:
         await up(config.model_copy(update={"exchange": there}), clock=clock)
 
 
-async def _assemble(config: Config, clock: Clock, stack: AsyncExitStack) -> Roles:
+async def _assemble(
+    config: Config, clock: Clock, endpoints: Endpoints, stack: AsyncExitStack
+) -> Roles:
     store = SqliteStore(config.store.path, clock, retention_hours=config.store.retention_hours)
     await stack.enter_async_context(store)
     session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -87,15 +116,33 @@ async def _assemble(config: Config, clock: Clock, stack: AsyncExitStack) -> Role
     there = config.exchange
     rest = BinanceRest(session, clock, url=there.rest_url, quote=there.quote, tradfi=there.tradfi)
     screening = Screen(
-        bus, store, clock, exchange=rest.name, rules=config.rules.name, floors=config.rules.floors
+        bus,
+        store,
+        clock,
+        exchange=rest.name,
+        rules=config.rules.name,
+        floors=config.rules.floors,
+        state_file=config.store.path.with_name(config.store.path.name + ".engine"),
     )
     persist = Persist(bus, store, clock)
+    notify = Notify(bus, store, clock, config.notify.channels, endpoints=endpoints)
     ingest = Ingest(rest, bus, store, clock)
     sinks = Sinks(ingest.take, ingest.take_event, ingest.take_letter)
     stream = BinanceStream(session, clock, sinks, url=there.stream_url)
     ingest.feed = stream
-    stop = asyncio.Event()
-    return Roles(rest, stream, ingest, screening, persist, store, bus, clock, stop)
+    return Roles(
+        rest=rest,
+        stream=stream,
+        ingest=ingest,
+        screen=screening,
+        persist=persist,
+        notify=notify,
+        store=store,
+        bus=bus,
+        clock=clock,
+        stop=asyncio.Event(),
+        lag=LoopLag(),
+    )
 
 
 async def _run(roles: Roles) -> None:
@@ -105,16 +152,23 @@ async def _run(roles: Roles) -> None:
         screening = group.create_task(roles.screen.run())
         listening = [
             group.create_task(roles.persist.run()),
+            group.create_task(roles.notify.run()),
             group.create_task(_tell_alerts(told)),
         ]
-        status = group.create_task(_tell_status(roles))
+        watching = [
+            group.create_task(roles.lag.run()),
+            group.create_task(_tell_health(roles)),
+            group.create_task(_tell_status(roles)),
+        ]
         await roles.stop.wait()
         log.info("stopping")
-        feeding.cancel()
-        status.cancel()
+        for task in (feeding, *watching):
+            task.cancel()
+        await asyncio.wait([feeding], timeout=STOP_SECONDS / 4)
+        await roles.ingest.flush()
         # What is on the bus is still judged, and what comes of it still written.
         await roles.bus.close(screen.NAME)
-        await asyncio.wait([screening], timeout=STOP_SECONDS / 2)
+        await asyncio.wait([screening], timeout=STOP_SECONDS / 4)
         await roles.bus.close()
         await asyncio.wait(listening, timeout=STOP_SECONDS / 2)
         for task in (screening, *listening):
@@ -137,6 +191,23 @@ async def _tell_alerts(alerts: Subscription) -> None:
         )
 
 
+async def _tell_health(roles: Roles) -> None:
+    """Every change of what is well and what is not."""
+    before: tuple[str, ...] = ()
+    while True:
+        health = roles.health
+        now = (health.state, *(trouble.where for trouble in health.troubles))
+        if now != before:
+            tell = log.info if health.state in {"starting", "ok"} else log.warning
+            tell("health", state=health.state)
+            for trouble in health.troubles:
+                log.warning(
+                    "trouble", where=trouble.where, told=trouble.told, remedy=trouble.remedy
+                )
+            before = now
+        await asyncio.sleep(WATCH_SECONDS)
+
+
 async def _tell_status(roles: Roles) -> None:
     """Progress while symbols are warmed up, then one calm line every ten seconds."""
     while True:
@@ -152,6 +223,7 @@ async def _tell_status(roles: Roles) -> None:
         late = roles.clock.now_ms() - ingest.last_close - MINUTE_MS
         log.info(
             "status",
+            health=roles.health.state,
             symbols=ingest.symbols,
             behind=f"{late / 1000:.0f} s",
             missing=ingest.missing,

@@ -6,9 +6,17 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from screenerd.model import Alert, CandleBatch, FeedLost, Reconnected
+from screenerd.model import (
+    Alert,
+    Bars,
+    CandleBatch,
+    DeadLetter,
+    FeedLost,
+    Reconnected,
+    Unfollowed,
+)
 
-Message = CandleBatch | Alert | FeedLost | Reconnected
+Message = CandleBatch | Bars | Alert | DeadLetter | FeedLost | Reconnected | Unfollowed
 
 
 @dataclass(frozen=True, slots=True)

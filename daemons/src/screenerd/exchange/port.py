@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from screenerd.model import Candle, FeedLost, Reconnected
@@ -18,6 +19,20 @@ class RefusedError(ExchangeError):
 
 class UnknownSymbolError(ExchangeError):
     """The exchange does not know the symbol (any more)."""
+
+
+@dataclass(slots=True)
+class ConnectionStatus:
+    """What health asks of one connection."""
+
+    number: int
+    symbols: int = 0
+    delivering: bool = False
+    circuit_open: bool = False
+    failures: int = 0
+    frames: int = 0
+    last_frame_at: int = 0
+    reason: str = ""
 
 
 class Exchange(Protocol):

@@ -41,6 +41,15 @@ class Known:
             self._ahead.discard(self.complete_until)
             self.complete_until += MINUTE_MS
 
+    def add_runs(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Minutes in [first, end) are known, for each of the runs."""
+        for first, end in runs:
+            if first <= self.complete_until < end:
+                self.complete_until = end
+            else:
+                for minute in range(max(first, self.complete_until), end, MINUTE_MS):
+                    self.add(minute)
+
     def knows(self, open_time: int) -> bool:
         """Whether a minute is known, or was never expected."""
         return open_time < self.complete_until or open_time in self._ahead
@@ -65,14 +74,3 @@ class Known:
             ahead, self._ahead = self._ahead, set()
             for minute in ahead:
                 self.add(minute)
-
-
-def spans(minutes: Iterable[int]) -> list[tuple[int, int]]:
-    """Minutes joined to runs, as [first, end) in ms."""
-    runs: list[tuple[int, int]] = []
-    for minute in sorted(set(minutes)):
-        if runs and runs[-1][1] == minute:
-            runs[-1] = (runs[-1][0], minute + MINUTE_MS)
-        else:
-            runs.append((minute, minute + MINUTE_MS))
-    return runs

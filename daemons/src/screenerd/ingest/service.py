@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
+from screenerd.backoff import Backoff
 from screenerd.bus.port import Bus
 from screenerd.clock import Clock
-from screenerd.exchange.port import Exchange, ExchangeError, Feed, UnknownSymbolError
+from screenerd.exchange.port import (
+    Exchange,
+    ExchangeError,
+    Feed,
+    RefusedError,
+    UnknownSymbolError,
+)
 from screenerd.ingest.gaps import DAY_MS, Known, minute_of
 from screenerd.ingest.quality import fault
-from screenerd.model import MINUTE_MS, Candle, CandleBatch, FeedLost, Reconnected
-from screenerd.store.port import Bar, DeadLetter, Store
+from screenerd.model import (
+    MINUTE_MS,
+    Bars,
+    Candle,
+    CandleBatch,
+    DeadLetter,
+    FeedLost,
+    Reconnected,
+    Unfollowed,
+)
+from screenerd.store.port import Store
 
 log = structlog.get_logger("ingest")
 
@@ -26,8 +42,16 @@ ABSENT_AFTER_MS = 120_000
 """A minute that neither the feed nor a request has after so long does not exist."""
 
 REREAD_MINUTES = 30
-BAR_TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
-BARS_WANTED = 300
+REMEMBERED_MINUTES = 2 * REREAD_MINUTES
+"""Values of so many minutes at least are kept, to tell corrections from repetitions."""
+
+MOST_NOTES = 1_000
+"""Dead letters that may wait for the bus; those beyond are counted only."""
+
+TIMEFRAMES = {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}
+"""Minutes of the longer bars that indicators need."""
+
+BARS_WANTED = 500
 
 
 @dataclass(slots=True)
@@ -47,6 +71,7 @@ class IngestStatus:
     last_close: int = 0
     trouble: str = ""
     started: bool = False
+    bars_ready: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +79,8 @@ class _Followed:
     """One symbol: what is known of it, and the newest version of its newest minutes."""
 
     known: Known
+    warm: bool = False
+    early: list[Candle] = field(default_factory=list)
     newest: dict[int, Candle] = field(default_factory=dict)
     reread_at: int = 0
     reread_from: int = 0
@@ -72,8 +99,7 @@ class Ingest:
         self._history_ms = history_ms
         self._followed: dict[str, _Followed] = {}
         self._burst: list[Candle] = []
-        self._letters: list[DeadLetter] = []
-        self._events: list[FeedLost | Reconnected] = []
+        self._notes: list[DeadLetter | FeedLost | Reconnected] = []
         self._woken = asyncio.Event()
         self._repair_wanted = asyncio.Event()
 
@@ -91,12 +117,15 @@ class Ingest:
         if trouble := fault(candle, self._clock.now_ms()):
             self.status.rejected += 1
             self._letter(repr(candle).encode(), trouble, candle.received_at)
-            return
-        self._accept(followed, candle)
+        elif followed.warm:
+            self._accept(followed, candle)
+        else:
+            # Minutes are judged in their order: what came before has to be asked for first.
+            followed.early.append(candle)
 
     def take_event(self, event: FeedLost | Reconnected) -> None:
         """Takes what became of a connection."""
-        self._events.append(event)
+        self._notes.append(event)
         self._woken.set()
         if isinstance(event, Reconnected):
             self._repair_wanted.set()
@@ -104,6 +133,16 @@ class Ingest:
     def take_letter(self, frame: bytes, reason: str) -> None:
         """Takes a frame that could not be read."""
         self._letter(frame, reason, self._clock.now_ms())
+
+    async def flush(self) -> None:
+        """Puts onto the bus what waits for the end of its burst; a clean stop needs it at once."""
+        self._woken.clear()
+        while self._burst:
+            some, self._burst = self._burst[:LARGEST_BURST], self._burst[LARGEST_BURST:]
+            await self._bus.publish(CandleBatch(self._exchange.name, tuple(some)))
+        notes, self._notes = self._notes, []
+        for note in notes:
+            await self._bus.publish(note)
 
     # What runs.
 
@@ -113,11 +152,12 @@ class Ingest:
             raise ValueError("Ingest.feed has to be set before it runs")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publish())
-            await self._refresh_symbols()
+            await self._await_symbols()
             group.create_task(self.feed.run())
             await self._warm_up()
             self.status.started = True
             group.create_task(self._watch_closes())
+            group.create_task(self._warm_bars())
             group.create_task(self._reread())
             group.create_task(self._follow_listings())
 
@@ -126,16 +166,27 @@ class Ingest:
         while True:
             await self._woken.wait()
             await asyncio.sleep(BURST_SECONDS)
-            self._woken.clear()
-            events, self._events = self._events, []
-            for event in events:
-                await self._bus.publish(event)
-            while self._burst:
-                some, self._burst = self._burst[:LARGEST_BURST], self._burst[LARGEST_BURST:]
-                await self._bus.publish(CandleBatch(self._exchange.name, tuple(some)))
-            if self._letters:
-                letters, self._letters = self._letters, []
-                await self._store.write(*letters)
+            await self.flush()
+
+    async def _await_symbols(self) -> None:
+        """The first list of symbols; without one there is nothing to do but to ask again.
+
+        Raises:
+            RefusedError: the exchange does not serve this address.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                await self._refresh_symbols()
+            except RefusedError:
+                raise
+            except ExchangeError as error:
+                self.status.trouble = str(error)
+                log.warning("no list of symbols, trying again", error=str(error))
+                await self._clock.sleep(backoff.failed())
+            else:
+                self.status.trouble = ""
+                return
 
     async def _refresh_symbols(self) -> None:
         symbols = await self._exchange.symbols()
@@ -148,45 +199,66 @@ class Ingest:
                 Known(start), reread_at=now + spread, reread_from=minute_of(now)
             )
             await self._store.set_tracking(self._exchange.name, symbol, start, None)
-        for symbol in sorted(self._followed.keys() - set(symbols)):
-            del self._followed[symbol]
-            await self._store.set_tracking(self._exchange.name, symbol, start, minute_of(now))
-            log.info("symbol left", symbol=symbol)
+        if left := sorted(self._followed.keys() - set(symbols)):
+            await self._unfollow(left, now)
         self.status.symbols = len(self._followed)
         if self.feed is not None:
             self.feed.follow(symbols)
 
+    async def _unfollow(self, symbols: Sequence[str], now: int) -> None:
+        for symbol in symbols:
+            del self._followed[symbol]
+            start = minute_of(now) - self._history_ms
+            await self._store.set_tracking(self._exchange.name, symbol, start, minute_of(now))
+        await self._bus.publish(Unfollowed(self._exchange.name, tuple(symbols), now))
+        log.info("symbols left", symbols=list(symbols))
+
     async def _warm_up(self) -> None:
-        """What the store holds is known; the rest is asked for, and the bars before it."""
+        """What the store holds is known; the rest is asked for."""
         now = self._clock.now_ms()
         name, start = self._exchange.name, minute_of(now) - self._history_ms
-        for candle in await self._store.candles(name, None, start, now):
+        for symbol, runs in (await self._store.held(name, start, now)).items():
+            if followed := self._followed.get(symbol):
+                followed.known.add_runs(runs)
+        newest = start + self._history_ms - REMEMBERED_MINUTES * MINUTE_MS
+        for candle in await self._store.candles(name, None, newest, now):
             if followed := self._followed.get(candle.symbol):
-                followed.known.add(candle.open_time)
                 self._remember(followed, candle)
-        await self._warm_bars()
-        await self._for_each(list(self._followed), self._warm_symbol)
+        await self._warm_symbols()
 
-    async def _warm_bars(self) -> None:
-        held: dict[tuple[str, str], int] = {}
-        for timeframe in BAR_TIMEFRAMES:
-            for bar in await self._store.bars(self._exchange.name, timeframe):
-                held[bar.symbol, timeframe] = max(
-                    bar.open_time, held.get((bar.symbol, timeframe), 0)
-                )
-
-        async def fetch(symbol: str) -> None:
-            for timeframe in BAR_TIMEFRAMES:
-                if (symbol, timeframe) not in held:
-                    bars = await self._exchange.bars(symbol, timeframe, BARS_WANTED)
-                    rows = (Bar(symbol, timeframe, at, close) for at, close in bars)
-                    await self._store.write(*rows)
-
-        await self._for_each(list(self._followed), fetch)
+    async def _warm_symbols(self) -> None:
+        cold = [symbol for symbol, followed in self._followed.items() if not followed.warm]
+        await self._for_each(cold, self._warm_symbol)
 
     async def _warm_symbol(self, symbol: str) -> None:
-        await self._fill(symbol, minute_of(self._clock.now_ms()))
+        """Fills a symbol's day, then lets in what its stream delivered meanwhile."""
+        followed = self._followed.get(symbol)
+        if followed is None:
+            return
+        try:
+            await self._fill(symbol, minute_of(self._clock.now_ms()))
+        finally:
+            followed.warm = True
+            early, followed.early = followed.early, []
+            self._accept_now(followed, early)
         self.status.warmed += 1
+
+    async def _warm_bars(self) -> None:
+        """Asks for the longer bars that the store lacks, or that end before its minutes begin."""
+        held = await self._store.newest_bars(self._exchange.name)
+        begin = minute_of(self._clock.now_ms()) - self._history_ms
+
+        async def fetch(symbol: str) -> None:
+            for timeframe, minutes in TIMEFRAMES.items():
+                newest = held.get((symbol, timeframe), 0)
+                if newest + minutes * MINUTE_MS <= begin:
+                    closes = await self._exchange.bars(symbol, timeframe, BARS_WANTED)
+                    if closes:
+                        bars = Bars(self._exchange.name, symbol, timeframe, tuple(closes))
+                        await self._bus.publish(bars)
+
+        await self._for_each([*self._followed], fetch)
+        self.status.bars_ready = True
 
     async def _for_each(self, symbols: Sequence[str], work: _Work) -> None:
         """Works on many symbols at once; a symbol's failure is told and tried again later."""
@@ -237,9 +309,8 @@ class Ingest:
             return
         for first, last in followed.known.missing(end):
             candles = await self._exchange.minutes(symbol, first, last)
-            for candle in candles:
-                self.status.filled += 1
-                self._accept(followed, candle)
+            self.status.filled += len(candles)
+            self._accept_now(followed, candles)
             if candles:
                 self._mark_absent(followed, candles[-1].open_time)
         oldest = followed.known.complete_until
@@ -265,7 +336,7 @@ class Ingest:
         while True:
             await self._clock.sleep(5)
             now = self._clock.now_ms()
-            due = [symbol for symbol, one in self._followed.items() if one.reread_at <= now]
+            due = [s for s, one in self._followed.items() if one.warm and one.reread_at <= now]
             await self._for_each(due[:40], self._reread_symbol)
 
     async def _reread_symbol(self, symbol: str) -> None:
@@ -275,8 +346,8 @@ class Ingest:
         now = self._clock.now_ms()
         end = minute_of(now) - MINUTE_MS
         followed.reread_at = now + REREAD_MINUTES * MINUTE_MS
-        for candle in await self._exchange.minutes(symbol, followed.reread_from, end):
-            self._accept(followed, candle)
+        candles = await self._exchange.minutes(symbol, followed.reread_from, end)
+        self._accept_now(followed, candles)
         followed.reread_from = end
 
     async def _follow_listings(self) -> None:
@@ -288,8 +359,15 @@ class Ingest:
             except ExchangeError as error:
                 self.status.trouble = str(error)
                 log.warning("symbols could not be refreshed", error=str(error))
+            await self._warm_symbols()
 
     # What is known.
+
+    def _accept_now(self, followed: _Followed, candles: Iterable[Candle]) -> None:
+        """Candles that waited count as received now: the journal tells the order of judging."""
+        now = self._clock.now_ms()
+        for candle in candles:
+            self._accept(followed, replace(candle, received_at=now))
 
     def _accept(self, followed: _Followed, candle: Candle) -> None:
         """A closed version: new minutes and better values go on, what is known already does not."""
@@ -315,14 +393,14 @@ class Ingest:
 
     def _remember(self, followed: _Followed, candle: Candle) -> None:
         followed.newest[candle.open_time] = candle
-        if len(followed.newest) > 4 * REREAD_MINUTES:
-            for old in sorted(followed.newest)[: 2 * REREAD_MINUTES]:
+        if len(followed.newest) > 2 * REMEMBERED_MINUTES:
+            for old in sorted(followed.newest)[:REMEMBERED_MINUTES]:
                 del followed.newest[old]
 
     def _letter(self, frame: bytes, reason: str, at: int) -> None:
         self.status.dead_letters += 1
-        if len(self._letters) < LARGEST_BURST:
-            self._letters.append(DeadLetter(self._exchange.name, at, reason, frame[:4096]))
+        if len(self._notes) < MOST_NOTES:
+            self._notes.append(DeadLetter(self._exchange.name, at, reason, frame[:4096]))
             self._woken.set()
 
 

@@ -59,8 +59,8 @@ Held = tuple[Delivery, Alert]
 class OutboxStore(Protocol):
     """What of the store is needed here."""
 
-    async def enqueue(self, alert_id: str, channels: Sequence[str], now: int) -> None:
-        """Puts an alert into the outbox, once a channel however often it is asked."""
+    async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
+        """Stores an alert and puts it into the outbox, once a channel however often it is asked."""
         ...
 
     async def due(self, now: int, limit: int = 100) -> list[Held]:
@@ -91,7 +91,7 @@ class ChannelStatus:
         failed: messages that failed and will be tried again.
         limited: times the target asked to wait.
         dead: deliveries given up.
-        last_error: why the newest message that failed did.
+        last_error: why the newest message failed; none once one is accepted again.
     """
 
     waiting: int = 0
@@ -216,7 +216,7 @@ class Notifier:
         }
 
     async def accept(self, alert: Alert) -> None:
-        """Puts an alert, which is stored already, into the outbox of every channel that wants it.
+        """Puts an alert into the outbox of every channel that wants it.
 
         When this returns the alert is safe. A withdrawal gets a delivery of its own, since the
         alert's first one may be over.
@@ -225,7 +225,7 @@ class Notifier:
         rows = [name + suffix for name, lane in self._lanes.items() if lane.channel.wants(alert)]
         if not rows:
             return
-        await self._store.enqueue(alert.id, rows, self._clock.now_ms())
+        await self._store.enqueue(alert, rows, self._clock.now_ms())
         self._wake.set()
 
     async def resend_dead(self, channel: str) -> int:
@@ -373,6 +373,7 @@ class Notifier:
         if outcome.pause:
             lane.pacer.hold(self._clock.monotonic() + outcome.pause)
         lane.status.messages += 1
+        lane.status.last_error = None
         lane.status.sent += len(batch)
         at = self._clock.now_ms()
         async with asyncio.TaskGroup() as group:

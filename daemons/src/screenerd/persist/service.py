@@ -10,7 +10,7 @@ import structlog
 
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
-from screenerd.model import Alert, CandleBatch
+from screenerd.model import Alert, Bars, CandleBatch, DeadLetter
 from screenerd.store.port import Store
 
 log = structlog.get_logger("persist")
@@ -39,7 +39,9 @@ class Persist:
         """Takes its ports; subscribes at once, so that nothing is missed."""
         self.status = PersistStatus()
         self._store, self._clock = store, clock
-        self._messages: Subscription = bus.subscribe("persist", CandleBatch, Alert, limit=WAITING)
+        self._messages: Subscription = bus.subscribe(
+            "persist", CandleBatch, Alert, Bars, DeadLetter, limit=WAITING
+        )
 
     async def run(self) -> None:
         """Writes until the bus is closed and everything is written."""
@@ -56,15 +58,18 @@ class Persist:
             pruning.cancel()
 
     async def _write(self, message: Message) -> None:
-        if isinstance(message, Alert):
-            await self._store.write(message)
-            self.status.alerts += 1
-            self.status.alert_ms.append(self._clock.now_ms() - message.stamps.received)
-        elif isinstance(message, CandleBatch):
-            await self._store.write(message)
-            self.status.candles += len(message.candles)
-            now = self._clock.now_ms()
-            self.status.candle_ms.extend(now - candle.received_at for candle in message.candles)
+        match message:
+            case CandleBatch():
+                await self._store.write(message)
+                self.status.candles += len(message.candles)
+                now = self._clock.now_ms()
+                self.status.candle_ms.extend(now - candle.received_at for candle in message.candles)
+            case Alert():
+                await self._store.write(message)
+                self.status.alerts += 1
+                self.status.alert_ms.append(self._clock.now_ms() - message.stamps.received)
+            case Bars() | DeadLetter():
+                await self._store.write(message)
 
     async def _prune(self) -> None:
         while True:

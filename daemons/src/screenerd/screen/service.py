@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 import structlog
@@ -12,7 +13,16 @@ import structlog
 import screener
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
-from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Stamps
+from screenerd.model import (
+    MINUTE_MS,
+    Alert,
+    Bars,
+    Candle,
+    CandleBatch,
+    Stamps,
+    Unfollowed,
+)
+from screenerd.screen import state
 from screenerd.store.port import Store
 
 log = structlog.get_logger("screen")
@@ -21,8 +31,12 @@ NAME = "screen"
 """Its name among the bus's subscribers."""
 
 REWIND_MS = 60 * MINUTE_MS
-"""On a start over a store so much is judged again: what was stored and not judged when the process
-died. Alerts have the same ids then, so what was raised already is raised once."""
+"""After a crash so much before the newest stored minute is judged again: what was stored and not
+judged when the process died. Alerts that are stored already are not raised again."""
+
+WARM_UP_MS = 1441 * MINUTE_MS
+SYMBOLS_AT_ONCE = 50
+TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
 CANDLE_COLUMNS = (
     "symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume",
@@ -54,16 +68,34 @@ class Screen:
         exchange: str,
         rules: str = "futures",
         floors: bool = True,
+        state_file: Path | None = None,
     ) -> None:
-        """Takes its ports and the rules; subscribes at once, so that no candle is missed."""
+        """Takes its ports and the rules; subscribes at once, so that no candle is missed.
+
+        Args:
+            bus: where candles come from and alerts go to.
+            store: what the engine is rebuilt from.
+            clock: what tells the time.
+            exchange: whose candles.
+            rules: a preset's name or a TOML file.
+            floors: whether floors are on.
+            state_file: where the engine is kept between a clean stop and the next start, if anywhere.
+
+        Raises:
+            screener.RuleError: the rules cannot be loaded.
+        """
         self.status = ScreenStatus()
         self.rebuilt = asyncio.Event()
+        self.judged_from = 0
         self._bus, self._store, self._clock, self._exchange = bus, store, clock, exchange
+        self._state_file = state_file
         self._rules = screener.RuleSet.load(rules, floors=floors)
         self._told = {rule.name: (rule.title, rule.direction) for rule in self._rules}
-        self.judged_from = 0
         self._engine = screener.Engine(rules=self._rules, exchange=exchange)
-        self._candles: Subscription = bus.subscribe(NAME, CandleBatch, limit=10_000)
+        self._raised: set[tuple[str, str]] = set()
+        self._messages: Subscription = bus.subscribe(
+            NAME, CandleBatch, Bars, Unfollowed, limit=10_000
+        )
 
     @property
     def engine(self) -> screener.Engine:
@@ -71,50 +103,106 @@ class Screen:
         return self._engine
 
     async def run(self) -> None:
-        """Rebuilds what it knew, then screens until the bus is closed."""
+        """Rebuilds what it knew, screens until the bus is closed, and keeps what it knows."""
         await self._rebuild()
         self.rebuilt.set()
-        async for message in self._candles:
-            await self._screen(message)
+        async for message in self._messages:
+            await self._take(message)
+        await self._keep()
+
+    # What it knew.
 
     async def _rebuild(self) -> None:
-        """Warm up to the last hour, restore cooldowns, judge that hour again.
+        """The engine as it was saved, or else as the store has it.
 
-        Over an empty store nothing is judged that closed before the start: it was nobody's.
+        What closed before the very first start is not judged: it was nobody's.
         """
-        now = self._clock.now_ms()
-        start = now - 1441 * MINUTE_MS
-        held = await self._store.candles(self._exchange, None, start, now)
-        self.judged_from = now - REWIND_MS if held else now - MINUTE_MS
-        for timeframe in ("5m", "15m", "1h", "4h", "8h", "1d"):
+        mark = f"screen:{self._exchange}"
+        self.judged_from = await self._store.first_seen(mark, self._clock.now_ms() - MINUTE_MS)
+        newest = max((await self._store.newest(self._exchange)).values(), default=None)
+        if newest is not None and not await self._load(newest):
+            await self._rebuild_from_store(newest)
+        self.status.symbols = len(self._engine.symbols)
+
+    async def _load(self, newest: int) -> bool:
+        if self._state_file is None:
+            return False
+        kept = await asyncio.to_thread(state.take, self._state_file, newest=newest)
+        if kept is None:
+            return False
+        self._engine, self.judged_from = kept
+        self._engine.set_rules(self._rules)
+        self.status.last_minute = newest
+        return True
+
+    async def _rebuild_from_store(self, newest: int) -> None:
+        """Warms up to the last hour, restores cooldowns, and judges that hour as it arrived."""
+        self.judged_from = max(self.judged_from, newest - REWIND_MS)
+        for timeframe in TIMEFRAMES:
             bars = await self._store.bars(self._exchange, timeframe)
-            if bars:
-                self._engine.warm_up_bars(
-                    pl.DataFrame(
-                        {
-                            "symbol": [bar.symbol for bar in bars],
-                            "open_time": [bar.open_time for bar in bars],
-                            "close": [bar.close for bar in bars],
-                        }
-                    ),
-                    timeframe,
-                )
-        self._warm_up([candle for candle in held if candle.open_time < self.judged_from])
-        alerts = await self._store.alerts(start)
-        if alerts:
-            self._engine.restore_alerts(
-                pl.DataFrame(
-                    {
-                        "symbol": [alert.symbol for alert in alerts],
-                        "rule": [alert.rule for alert in alerts],
-                        "triggered_at": [alert.triggered_at for alert in alerts],
-                        "state": [alert.state for alert in alerts],
-                    }
-                )
+            self._engine.warm_up_bars(bars, timeframe)
+        start = self.judged_from - WARM_UP_MS
+        symbols = sorted(await self._store.held(self._exchange, start, self.judged_from))
+        for at in range(0, len(symbols), SYMBOLS_AT_ONCE):
+            some = symbols[at : at + SYMBOLS_AT_ONCE]
+            self._engine.warm_up(
+                await self._store.minutes(self._exchange, some, start, self.judged_from)
             )
-        for candle in held:
+        await self._restore_alerts(start)
+        now = self._clock.now_ms()
+        for candle in await self._store.journal(
+            self._exchange, self.judged_from, now + MINUTE_MS, opens_from=self.judged_from
+        ):
+            await self._judge(candle)
+        self._raised.clear()
+
+    async def _restore_alerts(self, since: int) -> None:
+        """Cooldowns from the alerts before the hour that is judged again; those in it are known."""
+        alerts = await self._store.alerts(since)
+        before = [alert for alert in alerts if alert.triggered_at <= self.judged_from]
+        self._raised = {
+            (alert.id, alert.state) for alert in alerts if alert.triggered_at > self.judged_from
+        }
+        columns = ("symbol", "rule", "triggered_at", "state")
+        if before:
+            self._engine.restore_alerts(
+                pl.DataFrame({name: [getattr(one, name) for one in before] for name in columns})
+            )
+
+    async def _keep(self) -> None:
+        if self._state_file is None or not self.status.last_minute:
+            return
+        try:
+            await asyncio.to_thread(
+                state.save,
+                self._state_file,
+                self._engine,
+                judged_from=self.judged_from,
+                newest=self.status.last_minute,
+            )
+        except OSError as error:
+            log.warning("state not saved, the next start rebuilds it", error=str(error))
+
+    # What comes.
+
+    async def _take(self, message: Message) -> None:
+        match message:
+            case CandleBatch():
+                await self._screen(message)
+            case Bars():
+                self._take_bars(message)
+            case Unfollowed():
+                for symbol in message.symbols:
+                    self._engine.remove(symbol)
+                self.status.symbols = len(self._engine.symbols)
+
+    async def _screen(self, batch: CandleBatch) -> None:
+        old = [candle for candle in batch.candles if candle.open_time < self.judged_from]
+        self._warm_up(old)
+        for candle in batch.candles:
             if candle.open_time >= self.judged_from:
                 await self._judge(candle)
+        self.status.symbols = len(self._engine.symbols)
 
     def _warm_up(self, candles: Sequence[Candle]) -> None:
         if candles:
@@ -122,17 +210,17 @@ class Screen:
                 name: [getattr(candle, name) for candle in candles] for name in CANDLE_COLUMNS
             }
             self._engine.warm_up(pl.DataFrame(columns))
-        self.status.symbols = len(self._engine.symbols)
 
-    async def _screen(self, message: Message) -> None:
-        if not isinstance(message, CandleBatch):
-            return
-        old = [candle for candle in message.candles if candle.open_time < self.judged_from]
-        self._warm_up(old)
-        for candle in message.candles:
-            if candle.open_time >= self.judged_from:
-                await self._judge(candle)
-        self.status.symbols = len(self._engine.symbols)
+    def _take_bars(self, bars: Bars) -> None:
+        times, closes = [at for at, _ in bars.closes], [close for _, close in bars.closes]
+        symbols = [bars.symbol] * len(times)
+        self._engine.warm_up_bars(
+            pl.DataFrame(
+                {"symbol": symbols, "open_time": times, "close": closes},
+                schema={"symbol": pl.String, "open_time": pl.Int64, "close": pl.Float64},
+            ),
+            bars.timeframe,
+        )
 
     async def _judge(self, candle: Candle) -> None:
         try:
@@ -144,7 +232,8 @@ class Screen:
         self.status.candles += 1
         self.status.last_minute = max(self.status.last_minute, candle.open_time)
         for alert in raised:
-            await self._bus.publish(self._tell(alert, candle))
+            if (str(alert.id), alert.state) not in self._raised:
+                await self._bus.publish(self._tell(alert, candle))
 
     def _tell(self, alert: screener.Alert, candle: Candle) -> Alert:
         self.status.alerts += 1

@@ -120,6 +120,10 @@ _ALERTS = Migration(
     config TEXT NOT NULL DEFAULT '{}',
     description TEXT NOT NULL DEFAULT ''
 ) STRICT""",
+        """CREATE TABLE first_seen (
+    name TEXT PRIMARY KEY,
+    time INTEGER NOT NULL
+) WITHOUT ROWID, STRICT""",
         """CREATE TABLE user_settings (
     user_id TEXT PRIMARY KEY,
     selected_alerts TEXT NOT NULL DEFAULT '[]',

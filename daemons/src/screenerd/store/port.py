@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from screenerd.model import Alert, Candle, CandleBatch
+import polars as pl
+
+from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter
 
 
 class StoreError(Exception):
@@ -14,23 +16,20 @@ class StoreError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A closed bar of one of the longer lengths, for indicators that need weeks."""
+class StoreHealth:
+    """Whether the store takes writes.
 
-    symbol: str
-    timeframe: str
-    open_time: int
-    close: float
+    Attributes:
+        state: `up`, or `down` while nothing can be committed.
+        error: why it is down.
+        pending: rows that wait for a commit.
+        since: when it came to be in this state, ms.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A frame that could not be read, kept as it came."""
-
-    exchange: str
-    received_at: int
-    reason: str
-    frame: bytes
+    state: Literal["up", "down"]
+    error: str | None
+    pending: int
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,12 @@ class AuditRow:
 class Store(Protocol):
     """Candles, alerts and deliveries; every write is durable when it returns."""
 
-    async def write(self, *items: CandleBatch | Alert | DeadLetter | Bar) -> None:
+    @property
+    def health(self) -> StoreHealth:
+        """Whether writes are being committed, and how many rows wait."""
+        ...
+
+    async def write(self, *items: CandleBatch | Alert | DeadLetter | Bars) -> None:
         """Stores items; returns when they are committed.
 
         A closed candle is upserted by (exchange, symbol, open_time), gets its revision and a row in
@@ -82,28 +86,62 @@ class Store(Protocol):
         """Closed candles that open in [start, end), ordered by time, symbol."""
         ...
 
-    async def journal(self, exchange: str, start: int, end: int) -> list[Candle]:
-        """Every closed version received in [start, end) ms, in order of arrival."""
+    async def minutes(
+        self, exchange: str, symbols: Sequence[str], start: int, end: int
+    ) -> pl.DataFrame:
+        """Closed candles of some symbols that open in [start, end), as `Engine.warm_up` takes them.
+
+        Hundreds of thousands of rows: as a frame they need a tenth of the memory.
+        """
+        ...
+
+    async def held(self, exchange: str, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
+        """The runs of minutes of every symbol that are held, as [first, end) in ms."""
+        ...
+
+    async def journal(
+        self, exchange: str, start: int, end: int, *, opens_from: int = 0
+    ) -> list[Candle]:
+        """Every closed version received in [start, end) ms, in order of arrival.
+
+        Of minutes that open at `opens_from` or later, where it is given.
+        """
         ...
 
     async def newest(self, exchange: str) -> dict[str, int]:
         """The newest stored minute of every symbol, ms."""
         ...
 
-    async def bars(self, exchange: str, timeframe: str) -> list[Bar]:
-        """All stored bars of a length, by symbol and time."""
+    async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
+        ...
+
+    async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
+        """The newest stored bar of every (symbol, timeframe), its open_time in ms."""
         ...
 
     async def alerts(self, since: int) -> list[Alert]:
         """Alerts triggered at `since` or later, oldest first."""
         ...
 
-    async def enqueue(self, alert_id: str, channels: Sequence[str], now: int) -> None:
-        """Puts an alert into the outbox, once a channel however often it is asked."""
+    async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
+        """Stores an alert and puts it into the outbox, once a channel however often it is asked."""
+        ...
+
+    async def first_seen(self, name: str, now: int) -> int:
+        """When something was first heard of, ms: now, which is kept, if it never was."""
+        ...
+
+    async def unclaimed(self, channel: str, since: int) -> list[Alert]:
+        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""
         ...
 
     async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:
         """Deliveries to try now, oldest first."""
+        ...
+
+    async def dead(self, channel: str) -> list[Delivery]:
+        """Deliveries of a channel that were given up, oldest first."""
         ...
 
     async def delivered(self, delivery: Delivery, at: int) -> None:

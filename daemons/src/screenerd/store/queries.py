@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
-from screenerd.model import Alert, Candle
+import polars as pl
+
+from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter
 from screenerd.store.audit import Held, Span, audit_symbol
-from screenerd.store.port import AuditRow, Bar, DeadLetter, Delivery
+from screenerd.store.port import AuditRow, Delivery
 from screenerd.store.rows import (
     ALERT_COLUMNS,
-    ANY_EXCHANGE,
     CANDLE_COLUMNS,
     DELIVERY_COLUMNS,
+    SENT_COLUMN,
+    Row,
     alert_from,
     audit_from,
     candle_from,
@@ -44,16 +48,42 @@ _CANDLES_OF_ONE = (
 )
 _JOURNAL = (
     f"SELECT {CANDLE_COLUMNS} FROM candle_journal "  # noqa: S608
-    "WHERE exchange = ? AND received_at >= ? AND received_at < ? ORDER BY id"
+    "WHERE exchange = ? AND received_at >= ? AND received_at < ? AND time >= ? ORDER BY id"
 )
+_TOLD_COLUMNS = f"{ALERT_COLUMNS}, {SENT_COLUMN}"
 _ALERTS = (
-    f"SELECT {ALERT_COLUMNS} FROM alert_history "  # noqa: S608
+    f"SELECT {_TOLD_COLUMNS} FROM alert_history "  # noqa: S608
     "WHERE triggered_at >= ? ORDER BY triggered_at, symbol, alert_type, id"
 )
 _DUE = (
-    f"SELECT {_qualified(DELIVERY_COLUMNS, 'o')}, {_qualified(ALERT_COLUMNS, 'a')} "  # noqa: S608
+    f"SELECT {_qualified(DELIVERY_COLUMNS, 'o')}, {_qualified(_TOLD_COLUMNS, 'a')} "  # noqa: S608
     "FROM outbox AS o JOIN alert_history AS a ON a.id = o.alert_id "
     "WHERE o.state = 'pending' AND o.next_try <= ? ORDER BY o.next_try, o.id LIMIT ?"
+)
+_UNCLAIMED = (
+    f"SELECT {_TOLD_COLUMNS} FROM alert_history AS a "  # noqa: S608
+    "WHERE triggered_at >= ?1 AND NOT EXISTS (SELECT 1 FROM outbox AS o "
+    "WHERE o.alert_id = a.id AND o.channel = ?2) ORDER BY triggered_at, symbol, alert_type, id"
+)
+_FRAME = {
+    "symbol": pl.String,
+    "open_time": pl.Int64,
+    **dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume"), pl.Float64),
+    "trades": pl.Float64,
+    **dict.fromkeys(("taker_buy_volume", "taker_buy_quote_volume"), pl.Float64),
+    "source": pl.String,
+}
+_MINUTES = (
+    "SELECT symbol, time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, "
+    "taker_buy_quote_volume, source FROM candles_1m "
+    "WHERE exchange = ? AND symbol = ? AND time >= ? AND time < ? ORDER BY time"
+)
+# The minutes of a run all lie as far from their own number as the first.
+_RUNS = (
+    f"{_SYMBOLS} SELECT symbol, min(time), max(time) FROM (SELECT c.symbol, c.time, "  # noqa: S608
+    "c.time - 60000 * row_number() OVER (PARTITION BY c.symbol ORDER BY c.time) AS run "
+    "FROM held CROSS JOIN candles_1m AS c ON c.exchange = ?1 AND c.symbol = held.name "
+    "AND c.time >= ?2 AND c.time < ?3) GROUP BY symbol, run ORDER BY symbol, run"
 )
 _DELIVERY_WIDTH: Final = DELIVERY_COLUMNS.count(",") + 1
 
@@ -89,24 +119,63 @@ def candles(
     return [candle_from(row) for row in found]
 
 
-def journal(connection: sqlite3.Connection, exchange: str, start: int, end: int) -> list[Candle]:
-    """Every version received in [start, end), in order of arrival."""
-    return [candle_from(row) for row in connection.execute(_JOURNAL, (exchange, start, end))]
+def minutes(
+    connection: sqlite3.Connection, exchange: str, symbols: Sequence[str], start: int, end: int
+) -> pl.DataFrame:
+    """Candles of some symbols that open in [start, end), as a frame."""
+    rows: list[Row] = []
+    for symbol in symbols:
+        rows += connection.execute(_MINUTES, (exchange, symbol, start, end)).fetchall()
+    return pl.DataFrame(rows, schema=_FRAME, orient="row")
 
 
-def bars(connection: sqlite3.Connection, exchange: str, timeframe: str) -> list[Bar]:
+def held(
+    connection: sqlite3.Connection, exchange: str, start: int, end: int
+) -> dict[str, list[tuple[int, int]]]:
+    """The runs of minutes in [start, end) that are held, as [first, end)."""
+    runs: dict[str, list[tuple[int, int]]] = {}
+    for symbol, first, last in connection.execute(_RUNS, (exchange, start, end)):
+        runs.setdefault(symbol, []).append((first, last + MINUTE_MS))
+    return runs
+
+
+def journal(
+    connection: sqlite3.Connection, exchange: str, start: int, end: int, opens_from: int
+) -> list[Candle]:
+    """Every version received in [start, end) of minutes from `opens_from` on, as they arrived."""
+    found = connection.execute(_JOURNAL, (exchange, start, end, opens_from))
+    return [candle_from(row) for row in found]
+
+
+def bars(connection: sqlite3.Connection, exchange: str, timeframe: str) -> pl.DataFrame:
     """The bars of a length, by symbol and time."""
     found = connection.execute(
-        "SELECT symbol, timeframe, time, close FROM bars "
-        "WHERE exchange IN (?, ?) AND timeframe = ? ORDER BY symbol, time",
-        (exchange, ANY_EXCHANGE, timeframe),
+        "SELECT symbol, time, close FROM bars WHERE exchange = ? AND timeframe = ? "
+        "ORDER BY symbol, time",
+        (exchange, timeframe),
     )
-    return [Bar(*row) for row in found]
+    schema = {"symbol": pl.String, "open_time": pl.Int64, "close": pl.Float64}
+    return pl.DataFrame(found.fetchall(), schema=schema, orient="row")
+
+
+def newest_bars(connection: sqlite3.Connection, exchange: str) -> dict[tuple[str, str], int]:
+    """The newest bar of every symbol and length."""
+    found = connection.execute(
+        "SELECT symbol, timeframe, max(time) FROM bars WHERE exchange = ? "
+        "GROUP BY timeframe, symbol",
+        (exchange,),
+    )
+    return {(symbol, timeframe): time for symbol, timeframe, time in found}
 
 
 def alerts(connection: sqlite3.Connection, since: int) -> list[Alert]:
     """Alerts triggered at `since` or later, oldest first."""
     return [alert_from(row) for row in connection.execute(_ALERTS, (since,))]
+
+
+def unclaimed(connection: sqlite3.Connection, channel: str, since: int) -> list[Alert]:
+    """Alerts triggered at `since` or later that a channel's outbox does not hold."""
+    return [alert_from(row) for row in connection.execute(_UNCLAIMED, (since, channel))]
 
 
 def due(connection: sqlite3.Connection, now: int, limit: int) -> list[tuple[Delivery, Alert]]:
@@ -115,6 +184,16 @@ def due(connection: sqlite3.Connection, now: int, limit: int) -> list[tuple[Deli
         (delivery_from(row[:_DELIVERY_WIDTH]), alert_from(row[_DELIVERY_WIDTH:]))
         for row in connection.execute(_DUE, (now, limit))
     ]
+
+
+def dead(connection: sqlite3.Connection, channel: str) -> list[Delivery]:
+    """Deliveries of a channel that were given up, oldest first."""
+    found = connection.execute(
+        f"SELECT {DELIVERY_COLUMNS} FROM outbox "  # noqa: S608
+        "WHERE channel = ? AND state = 'dead' ORDER BY id",
+        (channel,),
+    )
+    return [delivery_from(row) for row in found]
 
 
 def dead_letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]:

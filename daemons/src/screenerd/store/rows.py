@@ -30,8 +30,8 @@ ALERT_COLUMNS: Final = (
 )
 """Columns of an alert, in the order of its row."""
 
-ANY_EXCHANGE: Final = ""
-"""The exchange of a bar, which does not say its own."""
+SENT_COLUMN: Final = "webhook_sent_at"
+"""What is known of an alert only later; read after `ALERT_COLUMNS`."""
 
 DELIVERY_COLUMNS: Final = "id, alert_id, channel, state, attempts, next_try, last_error"
 """Columns of a delivery, in the order of its row."""
@@ -124,8 +124,9 @@ def alert_row(alert: Alert) -> Row:
 
 
 def alert_from(row: Row) -> Alert:
-    """The alert of a row of `ALERT_COLUMNS`."""
+    """The alert of a row of `ALERT_COLUMNS` and `SENT_COLUMN`."""
     metadata = orjson.loads(row[11])
+    stamps = metadata["stamps"] | {"sent": row[12]}
     return Alert(
         id=row[0],
         triggered_at=row[1],
@@ -142,7 +143,7 @@ def alert_from(row: Row) -> Alert:
         state=row[9],
         rule_version=row[10],
         evidence=metadata["evidence"],
-        stamps=Stamps(**metadata["stamps"]),
+        stamps=Stamps(**stamps),
     )
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import polars as pl
+
 from screenerd.clock import Clock
-from screenerd.model import MINUTE_MS, Alert, Candle
+from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter
 from screenerd.store import queries, writes
 from screenerd.store.audit import HOUR_MS, Span, hour_of, whole_hours
 from screenerd.store.connect import (
@@ -25,10 +27,10 @@ from screenerd.store.connect import (
     open_writer,
 )
 from screenerd.store.lock import FileLock
-from screenerd.store.port import AuditRow, Bar, DeadLetter, Delivery, StoreError
+from screenerd.store.port import AuditRow, Delivery, StoreError, StoreHealth
 from screenerd.store.readers import Readers
 from screenerd.store.retention import STEP_ROWS, delete_some, outdated
-from screenerd.store.writer import Files, GroupWriter, StoreHealth
+from screenerd.store.writer import Files, GroupWriter
 from screenerd.store.writes import Counts, Item
 
 _AUDIT_STEP_MS: Final = 6 * HOUR_MS
@@ -145,8 +147,11 @@ class SqliteStore:
         """
         rows = writes.weight(items)
         if rows:
-            counts = await self._writer.run(partial(writes.write_items, items=items), rows=rows)
+            counts = await self._writer.run(partial(self._write, items=items), rows=rows)
             self._counts.add(counts)
+
+    def _write(self, connection: sqlite3.Connection, items: Sequence[Item]) -> Counts:
+        return writes.write_items(connection, items, self._clock.now_ms())
 
     async def candles(
         self, exchange: str, symbol: str | None, start: int, end: int
@@ -156,21 +161,47 @@ class SqliteStore:
             partial(queries.candles, exchange=exchange, symbol=symbol, start=start, end=end)
         )
 
-    async def journal(self, exchange: str, start: int, end: int) -> list[Candle]:
-        """Every closed version that was taken and received in [start, end), as they arrived."""
+    async def minutes(
+        self, exchange: str, symbols: Sequence[str], start: int, end: int
+    ) -> pl.DataFrame:
+        """Closed candles of some symbols that open in [start, end), as `Engine.warm_up` takes them.
+
+        By symbol in the order given, and by time.
+        """
         return await self._readers.run(
-            partial(queries.journal, exchange=exchange, start=start, end=end)
+            partial(queries.minutes, exchange=exchange, symbols=symbols, start=start, end=end)
+        )
+
+    async def held(self, exchange: str, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
+        """The runs of minutes of every symbol that are held, as [first, end) in ms."""
+        return await self._readers.run(
+            partial(queries.held, exchange=exchange, start=start, end=end)
+        )
+
+    async def journal(
+        self, exchange: str, start: int, end: int, *, opens_from: int = 0
+    ) -> list[Candle]:
+        """Every closed version that was taken and received in [start, end), as they arrived.
+
+        Of minutes that open at `opens_from` or later, where it is given.
+        """
+        return await self._readers.run(
+            partial(queries.journal, exchange=exchange, start=start, end=end, opens_from=opens_from)
         )
 
     async def newest(self, exchange: str) -> dict[str, int]:
         """The newest stored minute of every symbol, ms."""
         return await self._readers.run(partial(queries.newest_minutes, exchange=exchange))
 
-    async def bars(self, exchange: str, timeframe: str) -> list[Bar]:
-        """All stored bars of a length, by symbol and time."""
+    async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
         return await self._readers.run(
             partial(queries.bars, exchange=exchange, timeframe=timeframe)
         )
+
+    async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
+        """The newest stored bar of every (symbol, timeframe), its open_time in ms."""
+        return await self._readers.run(partial(queries.newest_bars, exchange=exchange))
 
     async def alerts(self, since: int) -> list[Alert]:
         """Alerts triggered at `since` or later, oldest first."""
@@ -180,17 +211,29 @@ class SqliteStore:
         """The newest frames that could not be read, newest first."""
         return await self._readers.run(partial(queries.dead_letters, limit=limit))
 
-    async def enqueue(self, alert_id: str, channels: Sequence[str], now: int) -> None:
-        """Puts an alert into the outbox, once a channel however often it is asked."""
+    async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
+        """Stores an alert and puts it into the outbox, once a channel however often it is asked."""
         names = tuple(channels)
         await self._writer.run(
-            partial(writes.enqueue, alert_id=alert_id, channels=names, now=now),
-            rows=max(len(names), 1),
+            partial(writes.enqueue, alert=alert, channels=names, now=now),
+            rows=len(names) + 1,
         )
+
+    async def first_seen(self, name: str, now: int) -> int:
+        """When something was first heard of, ms: now, which is kept, if it never was."""
+        return await self._writer.run(partial(writes.first_seen, name=name, now=now))
+
+    async def unclaimed(self, channel: str, since: int) -> list[Alert]:
+        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""
+        return await self._readers.run(partial(queries.unclaimed, channel=channel, since=since))
 
     async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:
         """Deliveries to try now, oldest first."""
         return await self._readers.run(partial(queries.due, now=now, limit=limit))
+
+    async def dead(self, channel: str) -> list[Delivery]:
+        """Deliveries of a channel that were given up, oldest first."""
+        return await self._readers.run(partial(queries.dead, channel=channel))
 
     async def delivered(self, delivery: Delivery, at: int) -> None:
         """Records that a delivery was made; sets `webhook_sent` of its alert."""

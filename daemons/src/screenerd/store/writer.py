@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 
 from screenerd.backoff import Backoff
 from screenerd.clock import Clock
-from screenerd.store.port import StoreError
+from screenerd.store.port import StoreError, StoreHealth
 
 T = TypeVar("T")
 
@@ -41,23 +41,6 @@ _REQUEST_FAULTS: Final = (
     TypeError,
     ValueError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoreHealth:
-    """Whether the store takes writes.
-
-    Attributes:
-        state: `up`, or `down` while nothing can be committed.
-        error: why it is down.
-        pending: rows that wait for a commit.
-        since: when it came to be in this state, ms.
-    """
-
-    state: Literal["up", "down"]
-    error: str | None
-    pending: int
-    since: int
 
 
 @dataclass(frozen=True, slots=True)

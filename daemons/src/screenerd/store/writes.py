@@ -11,12 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-from screenerd.model import Alert, Candle, CandleBatch
+from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter
 from screenerd.store.audit import Span
-from screenerd.store.port import AuditRow, Bar, DeadLetter, Delivery, StoreError
+from screenerd.store.port import AuditRow, Delivery, StoreError
 from screenerd.store.rows import (
     ALERT_COLUMNS,
-    ANY_EXCHANGE,
     CANDLE_COLUMNS,
     Change,
     Row,
@@ -28,7 +27,7 @@ from screenerd.store.rows import (
     next_revision,
 )
 
-Item = CandleBatch | Alert | DeadLetter | Bar
+Item = CandleBatch | Alert | DeadLetter | Bars
 """What `Store.write` takes."""
 
 DEAD_LETTERS_KEPT: Final = 10_000
@@ -93,19 +92,19 @@ _DEAD_LETTER = (
 )
 
 
-def write_items(connection: sqlite3.Connection, items: Iterable[Item]) -> Counts:
-    """Stores items in their order."""
+def write_items(connection: sqlite3.Connection, items: Iterable[Item], now: int) -> Counts:
+    """Stores items in their order; alerts are stamped with the time."""
     counts = Counts()
     for item in items:
         match item:
             case CandleBatch():
                 counts.add(write_candles(connection, item))
             case Alert():
-                connection.execute(_ALERT, alert_row(item))
+                write_alert(connection, item, now)
             case DeadLetter():
                 _write_dead_letter(connection, item)
-            case Bar():
-                _write_bar(connection, item)
+            case Bars():
+                _write_bars(connection, item)
             case _:
                 raise StoreError(f"the store cannot keep a {type(item).__name__}")
     return counts
@@ -113,7 +112,22 @@ def write_items(connection: sqlite3.Connection, items: Iterable[Item]) -> Counts
 
 def weight(items: Iterable[Item]) -> int:
     """How many rows items come to, for the bound of the queue."""
-    return sum(len(i.candles) if isinstance(i, CandleBatch) else 1 for i in items)
+    return sum(map(_rows_of, items))
+
+
+def _rows_of(item: Item) -> int:
+    match item:
+        case CandleBatch():
+            return len(item.candles)
+        case Bars():
+            return len(item.closes)
+        case _:
+            return 1
+
+
+def write_alert(connection: sqlite3.Connection, alert: Alert, now: int) -> None:
+    """Stores an alert; of one that is there already only a newer state."""
+    connection.execute(_ALERT, alert_row(alert.at(stored=now)))
 
 
 def write_candles(connection: sqlite3.Connection, batch: CandleBatch) -> Counts:
@@ -180,23 +194,35 @@ def _write_dead_letter(connection: sqlite3.Connection, letter: DeadLetter) -> No
     )
 
 
-def _write_bar(connection: sqlite3.Connection, bar: Bar) -> None:
-    connection.execute(
+def _write_bars(connection: sqlite3.Connection, bars: Bars) -> None:
+    connection.executemany(
         "INSERT INTO bars (exchange, timeframe, symbol, time, close) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (exchange, timeframe, symbol, time) DO UPDATE SET close = excluded.close",
-        (ANY_EXCHANGE, bar.timeframe, bar.symbol, bar.open_time, bar.close),
+        [(bars.exchange, bars.timeframe, bars.symbol, *bar) for bar in bars.closes],
     )
 
 
 def enqueue(
-    connection: sqlite3.Connection, alert_id: str, channels: Sequence[str], now: int
+    connection: sqlite3.Connection, alert: Alert, channels: Sequence[str], now: int
 ) -> None:
-    """Puts an alert into the outbox of every channel that does not have it."""
+    """Stores an alert and puts it into the outbox of every channel that does not have it."""
+    write_alert(connection, alert, now)
     connection.executemany(
         "INSERT INTO outbox (alert_id, channel, next_try, created_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (alert_id, channel) DO NOTHING",
-        [(alert_id, channel, now, now) for channel in channels],
+        [(alert.id, channel, now, now) for channel in channels],
     )
+
+
+def first_seen(connection: sqlite3.Connection, name: str, now: int) -> int:
+    """When something was first heard of, which is now if it never was."""
+    connection.execute(
+        "INSERT INTO first_seen (name, time) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+        (name, now),
+    )
+    row = connection.execute("SELECT time FROM first_seen WHERE name = ?", (name,)).fetchone()
+    since: int = row[0]
+    return since
 
 
 def delivered(connection: sqlite3.Connection, delivery: Delivery, at: int) -> None:

@@ -10,6 +10,12 @@ import orjson
 
 from screenerd.model import MINUTE_MS, Candle, Source
 
+TIMEFRAME_MS = {
+    name: minutes * MINUTE_MS
+    for name, minutes in {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}.items()
+}
+"""Lengths of the bars that are asked for."""
+
 MAX_FRAME = 1 << 20
 """Bytes of the largest frame that is looked at; klines have about 400."""
 

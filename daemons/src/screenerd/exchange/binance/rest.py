@@ -16,7 +16,7 @@ from screenerd.exchange.port import ExchangeError, RefusedError, UnknownSymbolEr
 from screenerd.model import MINUTE_MS, Candle
 
 REST_URL = "https://fapi.binance.com"
-PAGE = 499
+PAGE = 500
 """Rows a request: the most for a weight of 2."""
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
@@ -88,14 +88,17 @@ class BinanceRest:
         return found
 
     async def bars(self, symbol: str, timeframe: str, count: int) -> list[tuple[int, float]]:
-        """The newest closed bars as (open_time, close), oldest first; at most 1498.
+        """The newest closed bars as (open_time, close), oldest first; at most 1500.
 
         Raises:
             ExchangeError: there was no usable answer.
         """
-        answer = await self._klines(symbol, timeframe, {"limit": str(count + 1)}, count + 1)
+        now = self._clock.now_ms()
+        length = messages.TIMEFRAME_MS[timeframe]
+        only_closed = {"endTime": str(now - now % length - 1), "limit": str(count)}
+        answer = await self._klines(symbol, timeframe, only_closed, count)
         try:
-            return messages.parse_bars(answer.body, symbol, now=self._clock.now_ms())
+            return messages.parse_bars(answer.body, symbol, now=now)
         except messages.UnknownFrameError as error:
             raise ExchangeError(error.reason) from error
 

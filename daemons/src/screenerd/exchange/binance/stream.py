@@ -14,7 +14,7 @@ from screenerd.backoff import Backoff
 from screenerd.clock import Clock
 from screenerd.exchange.binance import messages
 from screenerd.exchange.binance.session import Session
-from screenerd.exchange.port import CandleSink, EventSink, LetterSink
+from screenerd.exchange.port import CandleSink, ConnectionStatus, EventSink, LetterSink
 from screenerd.model import Candle, FeedLost, Reconnected
 
 STREAM_URL = "wss://fstream.binance.com"
@@ -35,20 +35,6 @@ class Sinks:
     candle: CandleSink
     event: EventSink
     letter: LetterSink
-
-
-@dataclass(slots=True)
-class ConnectionStatus:
-    """What health asks of one connection."""
-
-    number: int
-    symbols: int = 0
-    delivering: bool = False
-    circuit_open: bool = False
-    failures: int = 0
-    frames: int = 0
-    last_frame_at: int = 0
-    reason: str = ""
 
 
 class _LostError(Exception):

@@ -1,0 +1,125 @@
+"""The engine between a clean stop and the next start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from scripted import MovedClock
+from test_screen_service import batches, expected
+
+import screener
+from screenerd.bus.memory import MemoryBus, MemorySubscription
+from screenerd.model import MINUTE_MS, Alert, Bars, CandleBatch, Unfollowed
+from screenerd.persist.service import Persist
+from screenerd.screen import state
+from screenerd.screen.service import NAME, Screen
+from screenerd.store.sqlite import SqliteStore
+
+pytestmark = pytest.mark.asyncio
+
+NEWEST = 29_400_000 * MINUTE_MS
+
+
+def engine() -> screener.Engine:
+    made = screener.Engine(rules="futures")
+    made.warm_up(screener.demo_market(symbols=2, days=1))
+    return made
+
+
+async def test_a_saved_engine_is_taken_once(tmp_path: Path) -> None:
+    path, saved = tmp_path / "a.engine", engine()
+    state.save(path, saved, judged_from=7, newest=NEWEST)
+    taken = state.take(path, newest=NEWEST)
+    assert taken is not None
+    assert taken[0].save() == saved.save()
+    assert taken[1] == 7
+    assert state.take(path, newest=NEWEST) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["older", "cut", "flipped", "empty", "no head", "other version"])
+async def test_a_file_that_does_not_fit_is_left_out(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.engine"
+    state.save(path, engine(), judged_from=7, newest=NEWEST)
+    whole = path.read_bytes()
+    damaged = {
+        "older": whole,
+        "cut": whole[: len(whole) // 2],
+        "flipped": whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+        "empty": b"",
+        "no head": whole.partition(b"\n")[2],
+        "other version": whole.replace(b'"version":1', b'"version":2', 1),
+    }[damage]
+    path.write_bytes(damaged)
+    newest = NEWEST + (MINUTE_MS if damage == "older" else 0)
+    assert state.take(path, newest=newest) is None
+    assert not path.exists()
+
+
+async def screen(
+    folder: Path, clock: MovedClock, given: Sequence[CandleBatch]
+) -> tuple[list[Alert], bool]:
+    """Screens and stores; gives the alerts, and whether the engine was read from its file."""
+    bus, file = MemoryBus(), folder / "a.engine"
+    kept = file.exists()
+    async with SqliteStore(folder / "a.db", clock) as store:
+        screening = Screen(bus, store, clock, exchange="binance", floors=False, state_file=file)
+        told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
+        persisting = Persist(bus, store, clock)
+
+        async with asyncio.TaskGroup() as group:
+            judging = group.create_task(screening.run())
+            group.create_task(persisting.run())
+            await screening.rebuilt.wait()
+            kept = kept and not file.exists()
+            for batch in given:
+                clock.move(batch.candles[0].close_time - clock.now_ms())
+                await bus.publish(batch)
+            await bus.close(NAME)
+            await judging
+            await bus.close()
+        return [message async for message in told if isinstance(message, Alert)], kept
+
+
+async def test_a_clean_restart_goes_on_as_if_there_had_been_none(tmp_path: Path) -> None:
+    market = screener.demo_market(symbols=3, days=2).sort("open_time", maintain_order=True)
+    given = list(batches(market))
+    start, thirds = given[0].candles[0].open_time, len(given) // 3
+    raised: list[str] = []
+    for turn in range(3):
+        part = given[turn * thirds : (turn + 1) * thirds if turn < 2 else None]
+        clock = MovedClock(part[0].candles[0].open_time)
+        alerts, kept = await screen(tmp_path, clock, part)
+        assert kept == (turn > 0)
+        raised += [alert.id for alert in alerts]
+    wanted = expected(market, start - MINUTE_MS)
+    assert len(wanted) > 20
+    assert sorted(raised) == sorted(wanted)
+
+
+async def test_bars_reach_the_engine_and_who_left_leaves_it(tmp_path: Path) -> None:
+    market = screener.demo_market(symbols=2, days=1).sort("open_time", maintain_order=True)
+    given = list(batches(market))
+    first = given[0].candles[0].open_time
+    clock, bus = MovedClock(first), MemoryBus()
+    day = 1440 * MINUTE_MS
+    closes = tuple((first - first % day - n * day, 100.0 + n % 7) for n in range(400, 0, -1))
+    async with SqliteStore(tmp_path / "a.db", clock) as store:
+        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(screening.run())
+            await screening.rebuilt.wait()
+            for batch in given:
+                await bus.publish(batch)
+            one, two = market["symbol"].unique().sort().to_list()
+            await bus.publish(Bars("binance", one, "1d", closes))
+            await bus.publish(Unfollowed("binance", (two,), clock.now_ms()))
+            await bus.close(NAME)
+        metrics = screening.engine.metrics(one)
+        assert metrics is not None
+        assert metrics["rsi_1d"] is not None
+        assert screening.engine.symbols == [one]
