@@ -1,0 +1,121 @@
+"""From the bus to a target on loopback: every alert once, also when the process died in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from fake_target import FakeTarget, fake_target
+from scripted import MovedClock
+from test_store_sqlite import NOW, alert
+
+from screenerd.bus.memory import MemoryBus
+from screenerd.clock import SystemClock
+from screenerd.model import Alert
+from screenerd.notify.channels import WebhookChannel, parse_channels
+from screenerd.notify.service import Notify
+from screenerd.store.sqlite import SqliteStore
+
+pytestmark = pytest.mark.asyncio
+
+SIGNING = "sixteen letters or more"
+
+
+def hook(target: FakeTarget, name: str = "hook") -> WebhookChannel:
+    channel = {
+        "kind": "webhook",
+        "name": name,
+        "url": f"{target.url}/{name}",
+        "secret": SIGNING,
+        "allow_private": True,
+    }
+    [parsed] = parse_channels([channel])
+    assert isinstance(parsed, WebhookChannel)
+    return parsed
+
+
+@contextlib.asynccontextmanager
+async def notifying(
+    path: Path, channels: Sequence[WebhookChannel]
+) -> AsyncIterator[tuple[MemoryBus, SqliteStore]]:
+    bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
+    async with SqliteStore(path, clock) as store:
+        task = asyncio.create_task(Notify(bus, store, clock, channels).run())
+        yield bus, store
+        await bus.close()
+        await asyncio.wait({task}, timeout=5)
+        task.result()
+
+
+def ids(target: FakeTarget, path: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for got in target.got:
+        if got.path == path:
+            alerts = got.json.get("alerts", [got.json])
+            assert isinstance(alerts, list)
+            found.update(one["id"] for one in alerts)
+    return found
+
+
+async def until(target: FakeTarget, path: str, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(ids(target, path)) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_every_alert_of_the_bus_is_delivered_and_stamped(tmp_path: Path) -> None:
+    told = [alert(n, at=NOW + n) for n in range(12)]
+    async with fake_target() as target:
+        async with notifying(tmp_path / "a.db", [hook(target)]) as (bus, store):
+            for one in (*told, told[0]):
+                await bus.publish(one)
+            await until(target, "/hook", len(told))
+            async with asyncio.timeout(10):
+                while not all(one.stamps.sent for one in await store.alerts(0)):
+                    await asyncio.sleep(0.01)
+        assert ids(target, "/hook") == Counter(one.id for one in told)
+
+
+async def test_what_was_stored_and_not_handed_over_is_delivered_after_a_crash(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.db"
+    first, lost, old = (
+        alert(n, at=NOW + after) for n, after in ((1, 60_000), (2, 60_001), (3, -1))
+    )
+    async with fake_target() as target:
+        async with notifying(path, [hook(target)]) as (bus, _):
+            await bus.publish(first)
+            await until(target, "/hook", 1)
+        # The process died after the alert was stored and before it was put into the outbox; one
+        # more alert is older than the channel.
+        async with SqliteStore(path, MovedClock(NOW)) as store:
+            await store.write(lost, old)
+        async with notifying(path, [hook(target), hook(target, "new")]):
+            await until(target, "/hook", 2)
+        assert ids(target, "/hook") == Counter([first.id, lost.id])
+        assert ids(target, "/new") == Counter()
+
+
+async def test_the_end_of_the_bus_ends_it_while_a_target_hangs(tmp_path: Path) -> None:
+    told: Alert = alert(1)
+    async with fake_target() as target:
+        stuck = asyncio.Event()
+
+        async def hang(_: object) -> None:
+            await stuck.wait()
+
+        target.always["/hook"] = hang  # type: ignore[assignment]
+        async with notifying(tmp_path / "a.db", [hook(target)]) as (bus, _):
+            await bus.publish(told)
+            async with asyncio.timeout(10):
+                while not target.got:
+                    await asyncio.sleep(0.01)
+        stuck.set()
+        async with SqliteStore(tmp_path / "a.db", MovedClock(NOW)) as store:
+            [(delivery, _)] = await store.due(NOW * 2)
+            assert delivery.state == "pending"
