@@ -40,9 +40,9 @@ def hook(target: FakeTarget, name: str = "hook") -> WebhookChannel:
 
 @contextlib.asynccontextmanager
 async def notifying(
-    path: Path, channels: Sequence[WebhookChannel]
+    path: Path, channels: Sequence[WebhookChannel], start_ms: int = NOW
 ) -> AsyncIterator[tuple[MemoryBus, SqliteStore]]:
-    bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
+    bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=start_ms)
     async with SqliteStore(path, clock) as store:
         task = asyncio.create_task(Notify(bus, store, clock, channels).run())
         yield bus, store
@@ -95,7 +95,7 @@ async def test_what_was_stored_and_not_handed_over_is_delivered_after_a_crash(
         # more alert is older than the channel.
         async with SqliteStore(path, MovedClock(NOW)) as store:
             await store.write(lost, old)
-        async with notifying(path, [hook(target), hook(target, "new")]):
+        async with notifying(path, [hook(target), hook(target, "new")], NOW + 120_000):
             await until(target, "/hook", 2)
         assert ids(target, "/hook") == Counter([first.id, lost.id])
         assert ids(target, "/new") == Counter()

@@ -153,7 +153,7 @@ async def _run(roles: Roles) -> None:
         listening = [
             group.create_task(roles.persist.run()),
             group.create_task(roles.notify.run()),
-            group.create_task(_tell_alerts(told)),
+            group.create_task(_tell_alerts(told, roles.clock)),
         ]
         watching = [
             group.create_task(roles.lag.run()),
@@ -176,7 +176,7 @@ async def _run(roles: Roles) -> None:
     log.info("stopped", candles=roles.persist.status.candles, alerts=roles.persist.status.alerts)
 
 
-async def _tell_alerts(alerts: Subscription) -> None:
+async def _tell_alerts(alerts: Subscription, clock: Clock) -> None:
     async for alert in alerts:
         if not isinstance(alert, Alert):
             continue
@@ -186,7 +186,7 @@ async def _tell_alerts(alerts: Subscription) -> None:
             symbol=alert.symbol,
             price=alert.price,
             change=None if alert.change is None else round(alert.change, 2),
-            ms=alert.stamps.decided - alert.stamps.received,
+            ms=round(clock.real(alert.stamps.decided - alert.stamps.received)),
             id=alert.id,
         )
 

@@ -215,14 +215,18 @@ class Notifier:
             for name, lane in self._lanes.items()
         }
 
-    async def accept(self, alert: Alert) -> None:
-        """Puts an alert into the outbox of every channel that wants it.
+    async def accept(self, alert: Alert, *, only: str | None = None) -> None:
+        """Puts an alert into the outbox of every channel that wants it, or of only one.
 
         When this returns the alert is safe. A withdrawal gets a delivery of its own, since the
         alert's first one may be over.
         """
         suffix = _WITHDRAWN if alert.state == "withdrawn" else ""
-        rows = [name + suffix for name, lane in self._lanes.items() if lane.channel.wants(alert)]
+        rows = [
+            name + suffix
+            for name, lane in self._lanes.items()
+            if only in (None, name) and lane.channel.wants(alert)
+        ]
         if not rows:
             return
         await self._store.enqueue(alert, rows, self._clock.now_ms())

@@ -45,6 +45,7 @@ class Notify:
             delivering.cancel()
 
     async def _catch_up(self) -> None:
+        """What each channel should have been handed and was not; nothing older than the channel."""
         newest = max((one.triggered_at for one in await self._store.alerts(0)), default=0)
         for channel in self._channels:
             mark = f"channel:{channel.name}"
@@ -52,4 +53,4 @@ class Notify:
             for alert in await self._store.unclaimed(
                 channel.name, max(since, newest - LOOK_BACK_MS)
             ):
-                await self.notifier.accept(alert)
+                await self.notifier.accept(alert, only=channel.name)
