@@ -53,7 +53,7 @@ class DemoConfig(_Section):
 
     symbols: int = Field(default=40, ge=1, le=2000)
     seed: int = 7
-    speed: float = Field(default=10.0, gt=0, le=600)
+    speed: float = Field(default=20.0, gt=0, le=600)
 
 
 class NotifyConfig(_Section):

@@ -119,9 +119,10 @@ class Screen:
         """
         mark = f"screen:{self._exchange}"
         self.judged_from = await self._store.first_seen(mark, self._clock.now_ms() - MINUTE_MS)
-        newest = max((await self._store.newest(self._exchange)).values(), default=None)
+        held = await self._store.newest(self._exchange)
+        newest = max(held.values(), default=None)
         if newest is not None and not await self._load(newest):
-            await self._rebuild_from_store(newest)
+            await self._rebuild_from_store(sorted(held), newest)
         self.status.symbols = len(self._engine.symbols)
 
     async def _load(self, newest: int) -> bool:
@@ -135,14 +136,13 @@ class Screen:
         self.status.last_minute = newest
         return True
 
-    async def _rebuild_from_store(self, newest: int) -> None:
+    async def _rebuild_from_store(self, symbols: Sequence[str], newest: int) -> None:
         """Warms up to the last hour, restores cooldowns, and judges that hour as it arrived."""
         self.judged_from = max(self.judged_from, newest - REWIND_MS)
         for timeframe in TIMEFRAMES:
             bars = await self._store.bars(self._exchange, timeframe)
             self._engine.warm_up_bars(bars, timeframe)
         start = self.judged_from - WARM_UP_MS
-        symbols = sorted(await self._store.held(self._exchange, start, self.judged_from))
         for at in range(0, len(symbols), SYMBOLS_AT_ONCE):
             some = symbols[at : at + SYMBOLS_AT_ONCE]
             self._engine.warm_up(
