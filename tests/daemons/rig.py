@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from proxy import Proxy, proxied
 
 import screener
 from screenerd.clock import SystemClock
 from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
-from screenerd.demo import DemoExchange, Faults, Market
+from screenerd.demo import DemoExchange, Faults, Limits, Market
 from screenerd.demo.market import minutes_frame
 from screenerd.model import MINUTE_MS, Candle
 from screenerd.run import Roles, up
@@ -31,6 +32,7 @@ class Rig:
 
     roles: Roles
     exchange: DemoExchange
+    proxy: Proxy
     market: Market
     clock: SystemClock
     path: Path
@@ -76,14 +78,20 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def running(
-    path: Path, *, symbols: int = 6, speed: float = 60.0, faults: Faults | None = None
+    path: Path, *, symbols: int = 6, speed: float = 60.0, limits: Limits | None = None
 ) -> AsyncIterator[Rig]:
-    """Starts it all, warmed up; stops it cleanly."""
+    """Starts it all behind a proxy, warmed up; stops it cleanly."""
     clock = SystemClock(speed)
     market = Market(symbols=symbols)
-    async with DemoExchange(market, clock, faults=faults) as exchange:
+    async with (
+        DemoExchange(market, clock, limits=limits) as exchange,
+        proxied(exchange.rest_url) as proxy,
+    ):
+        there = ExchangeConfig(
+            rest_url=f"http://{proxy.address}", stream_url=f"ws://{proxy.address}"
+        )
         config = Config(
-            exchange=ExchangeConfig(rest_url=exchange.rest_url, stream_url=exchange.stream_url),
+            exchange=there,
             store=StoreConfig(path=path),
             rules=RulesConfig(floors=False),
         )
@@ -93,7 +101,7 @@ async def running(
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             await task
-        rig = Rig(ready.result(), exchange, market, clock, path)
+        rig = Rig(ready.result(), exchange, proxy, market, clock, path)
         try:
             await rig.until(
                 lambda: (

@@ -6,7 +6,8 @@ import itertools
 import json
 
 from screenerd.exchange.binance import messages
-from screenerd.exchange.binance.session import Session
+from screenerd.exchange.binance.messages import Ack
+from screenerd.exchange.binance.session import ASK_AGAIN_SECONDS, SYMBOL_SECONDS, Session
 
 
 def sent(session: Session, until: float) -> list[tuple[float, dict[str, object]]]:
@@ -82,3 +83,20 @@ def test_silence_on_a_connection() -> None:
 def test_an_error_is_told() -> None:
     session = Session(0.0)
     assert "Too many" in (session.answered(messages.Ack(1, "Too many subscriptions")) or "")
+
+
+def test_a_symbol_that_stays_silent_is_asked_for_again() -> None:
+    session = Session(0.0)
+    session.follow(["A", "B", "币USDT"])
+    first = session.next_message(0.0)
+    assert first is not None
+    session.answered(Ack(1))
+    session.candle("A")
+    assert session.silent(SYMBOL_SECONDS) == []
+    assert session.silent(SYMBOL_SECONDS + 1) == ["B", "币USDT"]
+    again = session.next_message(SYMBOL_SECONDS + 1)
+    assert again is not None
+    assert json.loads(again)["params"] == ["b@kline_1m", "币usdt@kline_1m"]
+    session.candle("B")
+    session.follow(["A", "B"])
+    assert session.silent(SYMBOL_SECONDS + ASK_AGAIN_SECONDS * 2) == []

@@ -274,3 +274,18 @@ async def test_an_exchange_that_is_away_at_the_start_is_asked_again() -> None:
         await bench.until(lambda: len(bench.seen) >= HOUR)
         assert exchange.failures == 0
         assert bench.ingest.status.trouble == ""
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_took_long_says_nothing_of_the_minutes_meanwhile() -> None:
+    exchange = market("A")
+    async with running(exchange) as bench:
+        await bench.until(lambda: len(bench.seen) == HOUR)
+        exchange.held_back = asyncio.Event()
+        bench.clock.move(MINUTE_MS)
+        await bench.until(lambda: bench.exchange.asked[-1][1] == START + HOUR * MINUTE_MS)
+        bench.clock.move(10 * MINUTE_MS)
+        exchange.held_back.set()
+        await bench.until(lambda: len(bench.seen) >= HOUR + 11)
+        assert sorted(bench.minutes("A")) == list(range(HOUR + 11))
+        assert "synthetic" not in {one.source for one in bench.seen}

@@ -32,6 +32,7 @@ class ConnectionStatus:
     failures: int = 0
     frames: int = 0
     last_frame_at: int = 0
+    silent: int = 0
     reason: str = ""
 
 

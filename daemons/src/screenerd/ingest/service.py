@@ -268,6 +268,7 @@ class Ingest:
             for symbol in waiting:
                 try:
                     await work(symbol)
+                    self.status.trouble = ""
                 except UnknownSymbolError:
                     log.info("symbol unknown to the exchange", symbol=symbol)
                 except ExchangeError as error:
@@ -307,6 +308,8 @@ class Ingest:
         followed = self._followed.get(symbol)
         if followed is None:
             return
+        # An answer may be long in coming: it tells nothing of minutes that closed meanwhile.
+        asked = self._clock.now_ms()
         for first, last in followed.known.missing(end):
             candles = await self._exchange.minutes(symbol, first, last)
             self.status.filled += len(candles)
@@ -317,7 +320,7 @@ class Ingest:
         if not followed.newest and end - oldest > ABSENT_AFTER_MS:
             # Nothing at all: the symbol is younger than the history that was asked for.
             followed.known.give_up_before(end)
-        self._mark_absent(followed, self._clock.now_ms() - ABSENT_AFTER_MS)
+        self._mark_absent(followed, min(end, asked - ABSENT_AFTER_MS))
 
     def _mark_absent(self, followed: _Followed, before: int) -> None:
         """Minutes before a known one that were asked for and did not come do not exist."""

@@ -79,7 +79,7 @@ class Screen:
             exchange: whose candles.
             rules: a preset's name or a TOML file.
             floors: whether floors are on.
-            state_file: where the engine is kept between a clean stop and the next start, if anywhere.
+            state_file: where the engine is kept over a clean stop, if anywhere.
 
         Raises:
             screener.RuleError: the rules cannot be loaded.

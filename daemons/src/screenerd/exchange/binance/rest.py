@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -56,6 +57,9 @@ class BinanceRest:
         self._session, self._clock, self._url = session, clock, url.rstrip("/")
         self._quote, self._tradfi = quote, tradfi
         self._slots = asyncio.Semaphore(at_once)
+        self._backoff = Backoff(first=0.4, longest=30.0)
+        self._alone = asyncio.Lock()
+        self._resume_at = self._failed_at = 0.0
 
     async def symbols(self) -> tuple[str, ...]:
         """The symbols to follow now, sorted.
@@ -119,23 +123,36 @@ class BinanceRest:
 
     async def _get(self, path: str, query: Mapping[str, str], cost: int) -> _Answer:
         """An answer of status 200, within the budget, tried again where that may help."""
-        backoff = Backoff(first=0.4, longest=10.0, limit=ATTEMPTS)
+        trouble = ""
         async with self._slots:
-            while True:
-                trouble = ""
-                try:
-                    answer = await self._ask(path, query, cost)
-                    if answer.status == 200:
-                        return answer
-                    trouble = self._trouble(answer, path, query)
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    trouble = f"{type(error).__name__}: {error}"
-                wait = backoff.failed()
-                if backoff.is_open:
-                    raise ExchangeError(
-                        f"{path} {dict(query)}: no answer after {ATTEMPTS} tries: {trouble}"
-                    )
-                await self._clock.sleep(wait)
+            for _ in range(ATTEMPTS):
+                async with self._turn() as began:
+                    try:
+                        answer = await self._ask(path, query, cost)
+                        if answer.status == 200:
+                            self._backoff.succeeded()
+                            return answer
+                        trouble = self._trouble(answer, path, query)
+                    except (aiohttp.ClientError, TimeoutError) as error:
+                        trouble = f"{type(error).__name__}: {error}"
+                    self._failed(began)
+        raise ExchangeError(f"{path} {dict(query)}: no answer after {ATTEMPTS} tries: {trouble}")
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[float]:
+        """While the exchange fails, one request at a time asks whether it is back."""
+        if not self._backoff.failures:
+            yield self._clock.monotonic()
+            return
+        async with self._alone:
+            await self._clock.sleep(max(0.0, self._resume_at - self._clock.monotonic()))
+            yield self._clock.monotonic()
+
+    def _failed(self, began: float) -> None:
+        """Counts a failure; requests that were on their way together count as one."""
+        if began >= self._failed_at:
+            self._failed_at = self._clock.monotonic()
+            self._resume_at = self._failed_at + self._backoff.failed()
 
     async def _ask(self, path: str, query: Mapping[str, str], cost: int) -> _Answer:
         while wait := self.budget.wait_ms(cost, self._clock.now_ms()):
@@ -180,8 +197,7 @@ class BinanceRest:
                 )
             case 403:
                 raise RefusedError(f"the exchange's firewall refuses this address. {said}")
-            case 400 if "-1121" in text:
-                raise UnknownSymbolError(said)
             case 400:
-                raise ExchangeError(said)
+                self._backoff.succeeded()
+                raise (UnknownSymbolError if "-1121" in text else ExchangeError)(said)
         return said

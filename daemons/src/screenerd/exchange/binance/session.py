@@ -16,6 +16,10 @@ SECONDS_BETWEEN_MESSAGES = 0.25
 ACK_SECONDS = 10.0
 FIRST_FRAME_SECONDS = 30.0
 SILENCE_SECONDS = 30.0
+SYMBOL_SECONDS = 90.0
+"""A symbol that trades at all has closed a minute by then."""
+
+ASK_AGAIN_SECONDS = 600.0
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Session:
     _next_send: float = 0.0
     _last_frame: float = 0.0
     _asked: float | None = None
+    _patience: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """The connection itself was a sign of life."""
@@ -48,14 +53,17 @@ class Session:
         self._ask(subscribing=False, symbols=sorted(self._wanted - wanted))
         self._wanted = wanted
         self.delivered &= wanted
+        self._patience = {s: at for s, at in self._patience.items() if s in wanted}
 
     def next_message(self, now: float) -> bytes | None:
         """The next request, when it may be sent."""
         if not self._requests or now < self._next_send:
             return None
-        subscribing, names = self._requests.popleft()
+        subscribing, symbols = self._requests.popleft()
         request = messages.subscribe if subscribing else messages.unsubscribe
-        message = request(names, self._next_id)
+        message = request([messages.stream_name(symbol) for symbol in symbols], self._next_id)
+        for symbol in symbols if subscribing else ():
+            self._patience.setdefault(symbol, now + SYMBOL_SECONDS)
         self._unanswered[self._next_id] = now + ACK_SECONDS
         self._next_id += 1
         self._next_send = now + SECONDS_BETWEEN_MESSAGES
@@ -78,6 +86,21 @@ class Session:
         self.delivered.add(symbol)
         return first
 
+    def silent(self, now: float) -> list[str]:
+        """Symbols that were asked for long ago and have delivered nothing.
+
+        They are asked for again, at times: an acknowledgement proves nothing.
+        """
+        silent = [
+            symbol
+            for symbol in sorted(self._wanted - self.delivered)
+            if now > self._patience.get(symbol, now)
+        ]
+        if silent:
+            self._patience |= dict.fromkeys(silent, now + ASK_AGAIN_SECONDS)
+            self._ask(subscribing=True, symbols=silent)
+        return silent
+
     def verdict(self, now: float) -> str | None:
         """Why the connection has to be given up, if it has to."""
         if now - self._last_frame > SILENCE_SECONDS:
@@ -93,6 +116,5 @@ class Session:
         return None
 
     def _ask(self, *, subscribing: bool, symbols: list[str]) -> None:
-        names = [messages.stream_name(symbol) for symbol in symbols]
-        for begin in range(0, len(names), NAMES_A_MESSAGE):
-            self._requests.append((subscribing, names[begin : begin + NAMES_A_MESSAGE]))
+        for begin in range(0, len(symbols), NAMES_A_MESSAGE):
+            self._requests.append((subscribing, symbols[begin : begin + NAMES_A_MESSAGE]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import aiohttp
+import structlog
 
 from screenerd.backoff import Backoff
 from screenerd.clock import Clock
@@ -16,6 +17,8 @@ from screenerd.exchange.binance import messages
 from screenerd.exchange.binance.session import Session
 from screenerd.exchange.port import CandleSink, ConnectionStatus, EventSink, LetterSink
 from screenerd.model import Candle, FeedLost, Reconnected
+
+log = structlog.get_logger("exchange")
 
 STREAM_URL = "wss://fstream.binance.com"
 ROUTE = "/market/stream"
@@ -96,6 +99,9 @@ class _Connection:
                 await websocket.send_str(message.decode())
             if verdict := session.verdict(now):
                 raise _LostError(verdict)
+            if silent := session.silent(now):
+                self.status.silent += len(silent)
+                log.warning("no candle of symbols, asking for them again", symbols=silent)
             await asyncio.sleep(TICK_SECONDS)
 
     async def _read(self, websocket: WebSocket, session: Session) -> None:
