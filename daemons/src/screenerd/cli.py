@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,7 +16,9 @@ from screenerd import logs
 from screenerd.clock import SystemClock
 
 if TYPE_CHECKING:
-    from screenerd.store.port import AuditRow
+    from screenerd.store.port import AuditRow, Delivery
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Follows an exchange, screens every minute, raises and delivers alerts.",
@@ -99,7 +102,7 @@ def audit(
 ) -> None:
     """Prints what was expected and what is held, and names the holes."""
     config = _load(file, {"store": {"path": db}})
-    rows = asyncio.run(_audit(config, exchange, hours))
+    rows = _run(_audit(config, exchange, hours))
     expected, held, absent = (
         sum(getattr(row, name) for row in rows) for name in ("expected", "held", "absent")
     )
@@ -114,15 +117,63 @@ def audit(
 
 
 async def _audit(config: configuration.Config, exchange: str, hours: int) -> list[AuditRow]:
-    from screenerd.store.sqlite import SqliteStore
+    from screenerd.store.reader import SqliteReader
 
     clock = SystemClock()
     hour = 3_600_000
     end = clock.now_ms() // hour * hour + hour
-    async with SqliteStore(config.store.path, clock) as store:
+    async with SqliteReader(config.store.path, clock) as store:
         newest = max((await store.newest(exchange)).values(), default=end - hour)
         end = min(end, newest // hour * hour + hour)
         return await store.audit(exchange, end - hours * hour, end)
+
+
+@app.command()
+def dead(file: File = None, db: Database = None) -> None:
+    """Lists the deliveries that were given up, by channel."""
+    config = _load(file, {"store": {"path": db}})
+    found = _run(_dead(config))
+    for delivery in found:
+        typer.echo(f"{delivery.channel}: alert {delivery.alert_id}: {delivery.last_error}")
+    typer.echo(f"{len(found)} deliveries given up; `screenerd resend CHANNEL` sends them again")
+
+
+@app.command()
+def resend(
+    channel: Annotated[str, typer.Argument(help="Its name.")],
+    file: File = None,
+    db: Database = None,
+) -> None:
+    """Puts what was given up on a channel back into the outbox, while no daemon runs."""
+    count = _run(_resend(_load(file, {"store": {"path": db}}), channel))
+    typer.echo(f"{count} deliveries of {channel} are tried again when `screenerd up` runs")
+
+
+async def _dead(config: configuration.Config) -> list[Delivery]:
+    from screenerd.store.reader import SqliteReader
+
+    async with SqliteReader(config.store.path, SystemClock()) as store:
+        return [one for name in config.notify.channels for one in await store.dead(name.name)]
+
+
+async def _resend(config: configuration.Config, channel: str) -> int:
+    from screenerd.notify.outbox import Notifier
+    from screenerd.store.sqlite import SqliteStore
+
+    clock = SystemClock()
+    async with SqliteStore(config.store.path, clock) as store:
+        return await Notifier(store, config.notify.channels, clock).resend_dead(channel)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs something on the store; what goes wrong is told in a line."""
+    from screenerd.store.port import StoreError
+
+    try:
+        return asyncio.run(work)
+    except (StoreError, ValueError) as error:
+        _say(str(error))
+        raise typer.Exit(1) from error
 
 
 def _iso(ms: int) -> str:

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
-from screenerd.clock import SystemClock
+from screenerd.clock import Clock, SystemClock
 from screenerd.config import Config, StoreConfig
 from screenerd.exchange.binance.stream import ROUTE
-from screenerd.store.port import StoreError
+from screenerd.model import MINUTE_MS
+from screenerd.store.port import StoreError, StoreInUseError
+from screenerd.store.reader import SqliteReader
 from screenerd.store.sqlite import SqliteStore
 
 CLOCK_LIMIT_MS = 1_000
 FREE_BYTES = 1 << 30
+FRESH_SECONDS = 135
+EXCHANGES = ("binance",)
 SAMPLES = 5
 
 
@@ -35,7 +39,7 @@ async def examine(config: Config) -> list[Check]:
     """Looks at clock, exchange and store."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         exchange = await _exchange(session, config)
-        return [*exchange, await _stream(session, config), await _store(config.store)]
+        return [*exchange, await _stream(session, config), *await _store(config.store)]
 
 
 async def _exchange(session: aiohttp.ClientSession, config: Config) -> list[Check]:
@@ -85,19 +89,35 @@ async def _stream(session: aiohttp.ClientSession, config: Config) -> Check:
     return Check(name, True, f"{url} delivers")
 
 
-async def _store(config: StoreConfig) -> Check:
+async def _store(config: StoreConfig) -> list[Check]:
     name = "store"
     folder = config.path.resolve().parent
     if not folder.is_dir():
-        return Check(name, False, f"{folder} is not there", "make it, or set store.path")
+        return [Check(name, False, f"{folder} is not there", "make it, or set store.path")]
     free = shutil.disk_usage(folder).free
+    room = f"{free >> 30} GiB are free"
     if free < FREE_BYTES:
-        return Check(name, False, f"{free >> 20} MiB are free in {folder}", "make room for 1 GiB")
+        return [Check(name, False, f"{free >> 20} MiB are free in {folder}", "make room for 1 GiB")]
     if not config.path.exists():
-        return Check(name, True, f"{config.path} will be made; {free >> 30} GiB are free")
+        return [Check(name, True, f"{config.path} will be made; {room}")]
+    clock = SystemClock()
     try:
-        async with SqliteStore(config.path, SystemClock()):
-            pass
+        async with SqliteStore(config.path, clock):
+            return [Check(name, True, f"{config.path} is sound and not in use; {room}")]
+    except StoreInUseError as error:
+        return [Check(name, True, f"{error.told}; {room}"), await _freshness(config, clock)]
     except StoreError as error:
-        return Check(name, False, str(error), "end the other process, or restore a backup")
-    return Check(name, True, f"{config.path} is sound; {free >> 30} GiB are free")
+        return [Check(name, False, str(error), "see what it says, or restore a backup")]
+
+
+async def _freshness(config: StoreConfig, clock: Clock) -> Check:
+    """Whether the process that has the store keeps it up to date."""
+    async with SqliteReader(config.path, clock) as store:
+        newest = [minute for name in EXCHANGES for minute in (await store.newest(name)).values()]
+    if not newest:
+        return Check("data", True, "nothing is stored yet: warming up")
+    late = (clock.now_ms() - max(newest) - MINUTE_MS) / 1000
+    behind = sum(minute < max(newest) for minute in newest)
+    told = f"the newest minute closed {late:.0f} s ago; {behind} of {len(newest)} symbols lack it"
+    remedy = "see the log of the process, and the checks of the exchange above"
+    return Check("data", late < FRESH_SECONDS, told, remedy)

@@ -35,7 +35,7 @@ class Notify:
         self._alerts: Subscription = bus.subscribe("notify", Alert, limit=100_000)
 
     async def run(self) -> None:
-        """Delivers until the bus is closed; what is not delivered by then is delivered next time."""
+        """Delivers until the bus is closed; what is left then is delivered next time."""
         await self._catch_up()
         async with asyncio.TaskGroup() as group:
             delivering = group.create_task(self.notifier.run())

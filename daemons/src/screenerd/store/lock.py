@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from screenerd.store.port import StoreError
+from screenerd.store.port import StoreInUseError
 
 
 class FileLock:
@@ -28,7 +28,7 @@ class FileLock:
         """Takes the lock, and makes the folder if it is not there.
 
         Raises:
-            StoreError: another process has it, or this one already.
+            StoreInUseError: another process has it, or this one already.
             OSError: the lock file cannot be made.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,10 +38,7 @@ class FileLock:
         except BlockingIOError as error:
             holder = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
             self.release()
-            raise StoreError(
-                f"{self._store} is in use by process {holder}: only one may write a store; stop "
-                "it, or give this one another path"
-            ) from error
+            raise StoreInUseError(self._store, holder) from error
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 

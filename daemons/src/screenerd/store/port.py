@@ -15,6 +15,17 @@ class StoreError(Exception):
     """The store could not do what it was asked; says what, and what to do about it."""
 
 
+class StoreInUseError(StoreError):
+    """Another process has the store; `told` says which."""
+
+    def __init__(self, store: object, holder: str) -> None:
+        """Names the store and the process."""
+        self.told = f"{store} is in use by process {holder}"
+        super().__init__(
+            f"{self.told}: only one may write a store; stop it, or give this one another path"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
     """Whether the store takes writes.

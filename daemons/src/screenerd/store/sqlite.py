@@ -12,12 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import polars as pl
-
 from screenerd.clock import Clock
-from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter
+from screenerd.model import Alert
 from screenerd.store import queries, writes
-from screenerd.store.audit import HOUR_MS, Span, hour_of, whole_hours
+from screenerd.store.audit import HOUR_MS, Span, hour_of
 from screenerd.store.connect import (
     Connect,
     damaged,
@@ -27,8 +25,8 @@ from screenerd.store.connect import (
     open_writer,
 )
 from screenerd.store.lock import FileLock
-from screenerd.store.port import AuditRow, Delivery, StoreError, StoreHealth
-from screenerd.store.readers import Readers
+from screenerd.store.port import Delivery, StoreError, StoreHealth
+from screenerd.store.reader import SqliteReader
 from screenerd.store.retention import STEP_ROWS, delete_some, outdated
 from screenerd.store.writer import Files, GroupWriter
 from screenerd.store.writes import Counts, Item
@@ -36,7 +34,7 @@ from screenerd.store.writes import Counts, Item
 _AUDIT_STEP_MS: Final = 6 * HOUR_MS
 
 
-class SqliteStore:
+class SqliteStore(SqliteReader):
     """Keeps candles, alerts and deliveries in one file; implements `screenerd.store.port.Store`.
 
     Every write has reached the disk when it returns. Writes of many tasks share a transaction:
@@ -77,13 +75,11 @@ class SqliteStore:
             raise ValueError(f"commit_after = {commit_after} is below 0")
         if queue_rows < 1:
             raise ValueError(f"queue_rows = {queue_rows} is below 1")
-        self._path = Path(path)
-        self._clock = clock
+        super().__init__(path, clock)
         self._connect = connect
         self._retention_ms = round(retention_hours * HOUR_MS)
         self._counts = Counts()
         self._lock = FileLock(self._path)
-        self._readers = Readers(self._path)
         self._writer = GroupWriter(
             Files(
                 self._open,
@@ -153,64 +149,6 @@ class SqliteStore:
     def _write(self, connection: sqlite3.Connection, items: Sequence[Item]) -> Counts:
         return writes.write_items(connection, items, self._clock.now_ms())
 
-    async def candles(
-        self, exchange: str, symbol: str | None, start: int, end: int
-    ) -> list[Candle]:
-        """Closed candles that open in [start, end), ordered by time, symbol."""
-        return await self._readers.run(
-            partial(queries.candles, exchange=exchange, symbol=symbol, start=start, end=end)
-        )
-
-    async def minutes(
-        self, exchange: str, symbols: Sequence[str], start: int, end: int
-    ) -> pl.DataFrame:
-        """Closed candles of some symbols that open in [start, end), as `Engine.warm_up` takes them.
-
-        By symbol in the order given, and by time.
-        """
-        return await self._readers.run(
-            partial(queries.minutes, exchange=exchange, symbols=symbols, start=start, end=end)
-        )
-
-    async def held(self, exchange: str, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
-        """The runs of minutes of every symbol that are held, as [first, end) in ms."""
-        return await self._readers.run(
-            partial(queries.held, exchange=exchange, start=start, end=end)
-        )
-
-    async def journal(
-        self, exchange: str, start: int, end: int, *, opens_from: int = 0
-    ) -> list[Candle]:
-        """Every closed version that was taken and received in [start, end), as they arrived.
-
-        Of minutes that open at `opens_from` or later, where it is given.
-        """
-        return await self._readers.run(
-            partial(queries.journal, exchange=exchange, start=start, end=end, opens_from=opens_from)
-        )
-
-    async def newest(self, exchange: str) -> dict[str, int]:
-        """The newest stored minute of every symbol, ms."""
-        return await self._readers.run(partial(queries.newest_minutes, exchange=exchange))
-
-    async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
-        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
-        return await self._readers.run(
-            partial(queries.bars, exchange=exchange, timeframe=timeframe)
-        )
-
-    async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
-        """The newest stored bar of every (symbol, timeframe), its open_time in ms."""
-        return await self._readers.run(partial(queries.newest_bars, exchange=exchange))
-
-    async def alerts(self, since: int) -> list[Alert]:
-        """Alerts triggered at `since` or later, oldest first."""
-        return await self._readers.run(partial(queries.alerts, since=since))
-
-    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        """The newest frames that could not be read, newest first."""
-        return await self._readers.run(partial(queries.dead_letters, limit=limit))
-
     async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
         """Stores an alert and puts it into the outbox, once a channel however often it is asked."""
         names = tuple(channels)
@@ -223,18 +161,6 @@ class SqliteStore:
         """When something was first heard of, ms: now, which is kept, if it never was."""
         return await self._writer.run(partial(writes.first_seen, name=name, now=now))
 
-    async def unclaimed(self, channel: str, since: int) -> list[Alert]:
-        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""
-        return await self._readers.run(partial(queries.unclaimed, channel=channel, since=since))
-
-    async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:
-        """Deliveries to try now, oldest first."""
-        return await self._readers.run(partial(queries.due, now=now, limit=limit))
-
-    async def dead(self, channel: str) -> list[Delivery]:
-        """Deliveries of a channel that were given up, oldest first."""
-        return await self._readers.run(partial(queries.dead, channel=channel))
-
     async def delivered(self, delivery: Delivery, at: int) -> None:
         """Records that a delivery was made; sets `webhook_sent` of its alert."""
         await self._writer.run(partial(writes.delivered, delivery=delivery, at=at))
@@ -242,18 +168,6 @@ class SqliteStore:
     async def postponed(self, delivery: Delivery) -> None:
         """Records a failed try: attempts, next_try, last_error, state."""
         await self._writer.run(partial(writes.postponed, delivery=delivery))
-
-    async def audit(self, exchange: str, start: int, end: int) -> list[AuditRow]:
-        """What is expected and what is held in the hours that cover [start, end).
-
-        A minute is expected once it is over by the clock. Hours whose candles have been dropped
-        are told as they were before.
-        """
-        first, last = whole_hours(start, end)
-        over = min(last, self._clock.now_ms() - MINUTE_MS + 1)
-        return await self._readers.run(
-            partial(queries.audit, exchange=exchange, start=first, end=over)
-        )
 
     async def set_tracking(self, exchange: str, symbol: str, since: int, until: int | None) -> None:
         """Minutes of a symbol are expected from `since` on (and before `until`), ms.

@@ -140,12 +140,12 @@ class GroupWriter:
         self._loop = asyncio.get_running_loop()
         opened: Future[None] = Future()
         self._thread = self._executor.submit(self._run, opened)
-        self._thread.add_done_callback(self._ended)
         try:
             await asyncio.wrap_future(opened)
         except BaseException:
             self._end()
             raise
+        self._thread.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Commits what is pending, once more if the disk fails, and ends the thread.

@@ -1,0 +1,134 @@
+"""What a store is asked without changing it, by the process that writes it or beside that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+
+from screenerd.clock import Clock
+from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter
+from screenerd.store import queries
+from screenerd.store.audit import whole_hours
+from screenerd.store.port import AuditRow, Delivery
+from screenerd.store.readers import Readers
+
+
+class SqliteReader:
+    """Reads a store's file; changes nothing, and takes no lock.
+
+    Example:
+        async with SqliteReader("screener.db", SystemClock()) as store:
+            holes = await store.audit("binance", start, end)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], clock: Clock) -> None:
+        """Names the file; it is opened when something is asked.
+
+        Args:
+            path: the database.
+            clock: tells which minutes are over.
+        """
+        self._path = Path(path)
+        self._clock = clock
+        self._readers = Readers(self._path)
+
+    async def __aenter__(self) -> Self:
+        """Nothing to do: the file is opened when something is asked."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the queries that run and closes the file."""
+        await self._readers.close()
+
+    async def candles(
+        self, exchange: str, symbol: str | None, start: int, end: int
+    ) -> list[Candle]:
+        """Closed candles that open in [start, end), ordered by time, symbol."""
+        return await self._readers.run(
+            partial(queries.candles, exchange=exchange, symbol=symbol, start=start, end=end)
+        )
+
+    async def minutes(
+        self, exchange: str, symbols: Sequence[str], start: int, end: int
+    ) -> pl.DataFrame:
+        """Closed candles of some symbols that open in [start, end), as `Engine.warm_up` takes them.
+
+        By symbol in the order given, and by time.
+        """
+        return await self._readers.run(
+            partial(queries.minutes, exchange=exchange, symbols=symbols, start=start, end=end)
+        )
+
+    async def held(self, exchange: str, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
+        """The runs of minutes of every symbol that are held, as [first, end) in ms."""
+        return await self._readers.run(
+            partial(queries.held, exchange=exchange, start=start, end=end)
+        )
+
+    async def journal(
+        self, exchange: str, start: int, end: int, *, opens_from: int = 0
+    ) -> list[Candle]:
+        """Every closed version that was taken and received in [start, end), as they arrived.
+
+        Of minutes that open at `opens_from` or later, where it is given.
+        """
+        return await self._readers.run(
+            partial(queries.journal, exchange=exchange, start=start, end=end, opens_from=opens_from)
+        )
+
+    async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
+        return await self._readers.run(
+            partial(queries.bars, exchange=exchange, timeframe=timeframe)
+        )
+
+    async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
+        """The newest stored bar of every (symbol, timeframe), its open_time in ms."""
+        return await self._readers.run(partial(queries.newest_bars, exchange=exchange))
+
+    async def newest(self, exchange: str) -> dict[str, int]:
+        """The newest stored minute of every symbol, ms."""
+        return await self._readers.run(partial(queries.newest_minutes, exchange=exchange))
+
+    async def alerts(self, since: int) -> list[Alert]:
+        """Alerts triggered at `since` or later, oldest first."""
+        return await self._readers.run(partial(queries.alerts, since=since))
+
+    async def unclaimed(self, channel: str, since: int) -> list[Alert]:
+        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""
+        return await self._readers.run(partial(queries.unclaimed, channel=channel, since=since))
+
+    async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """The newest frames that could not be read, newest first."""
+        return await self._readers.run(partial(queries.dead_letters, limit=limit))
+
+    async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:
+        """Deliveries to try now, oldest first."""
+        return await self._readers.run(partial(queries.due, now=now, limit=limit))
+
+    async def dead(self, channel: str) -> list[Delivery]:
+        """Deliveries of a channel that were given up, oldest first."""
+        return await self._readers.run(partial(queries.dead, channel=channel))
+
+    async def audit(self, exchange: str, start: int, end: int) -> list[AuditRow]:
+        """What is expected and what is held in the hours that cover [start, end).
+
+        A minute is expected once it is over by the clock. Hours whose candles have been dropped
+        are told as they were before.
+        """
+        first, last = whole_hours(start, end)
+        over = min(last, self._clock.now_ms() - MINUTE_MS + 1)
+        return await self._readers.run(
+            partial(queries.audit, exchange=exchange, start=first, end=over)
+        )
