@@ -4,7 +4,11 @@ The wheel is built once, by the session `wheel`; the sessions that need the pack
 and install what it built.
 """
 
+import os
 import shutil
+import signal
+import subprocess
+import threading
 from pathlib import Path
 
 import nox
@@ -25,6 +29,9 @@ nox.options.sessions = [
 ]
 
 ROOT = Path(__file__).parent
+FIRST_ALERT_SECONDS = 900
+"""Building included."""
+
 DIST = ROOT / "dist"
 PYTHON_CODE = ["python", "daemons/src", "tests", "benches", "noxfile.py"]
 TEST_TOOLS = [
@@ -150,13 +157,24 @@ def daemons(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    """Does the README's first command work as printed, in a clean clone?"""
+    """Do the README's first commands work as printed, in a clean clone, until an alert is told?"""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     command = text.split("```sh\n", 1)[1].split("```", 1)[0]
     clone = session.create_tmp() + "/clone"
     shutil.rmtree(clone, ignore_errors=True)
     session.run("git", "clone", "--quiet", str(ROOT), clone, external=True)
     # Only the crates' object files are shared, so that this takes seconds.
-    objects = {"CARGO_TARGET_DIR": str(ROOT / "target")}
-    with session.chdir(clone):
-        session.run("bash", "-euc", command, env=objects, external=True)
+    objects = os.environ | {"CARGO_TARGET_DIR": str(ROOT / "target")}
+    with subprocess.Popen(
+        ["bash", "-euc", command], cwd=clone, env=objects, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        deadline = threading.Timer(FIRST_ALERT_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+        deadline.start()
+        alert = next((line for line in process.stderr or () if "alert  " in line), None)
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = process.communicate()[1]
+        deadline.cancel()
+    if alert is None or process.returncode != 0 or "stopped" not in rest:
+        session.error(f"no alert, or no clean stop (exit {process.returncode}): {rest[-2000:]}")
+    session.log(f"the first alert: {alert.strip()}")
