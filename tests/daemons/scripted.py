@@ -132,6 +132,10 @@ class MemoryStore:
             runs.setdefault(one.symbol, []).append((one.open_time, one.close_time))
         return runs
 
+    async def tracked(self, exchange: str) -> dict[str, int]:
+        """Since when those that are followed are."""
+        return {symbol: since for symbol, (since, until) in self.tracking.items() if not until}
+
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
         """None."""
         return {}

@@ -75,10 +75,8 @@ async def test_a_connection_that_is_half_open(
 async def test_a_reset_in_the_middle_of_a_frame(tmp_path: Path) -> None:
     async with running(tmp_path / "a.db") as rig:
         for _ in range(3):
-            opened = rig.exchange.counters.connections
             rig.proxy.reset_after = 700
             await rig.until(lambda: rig.proxy.reset_after is None)
-            await rig.until(lambda before=opened: rig.exchange.counters.connections >= before)
             await rig.minutes(1)
         assert rig.proxy.happened["reset"] == 3
     await whole(rig)

@@ -289,3 +289,36 @@ async def test_an_answer_that_took_long_says_nothing_of_the_minutes_meanwhile() 
         await bench.until(lambda: len(bench.seen) >= HOUR + 11)
         assert sorted(bench.minutes("A")) == list(range(HOUR + 11))
         assert "synthetic" not in {one.source for one in bench.seen}
+
+
+@pytest.mark.asyncio
+async def test_a_stop_while_a_symbol_warms_up_lets_nothing_in_behind_its_hole() -> None:
+    exchange = market("A")
+    exchange.held_back = asyncio.Event()
+    bus = MemoryBus()
+    batches = bus.subscribe("test", CandleBatch, limit=100)
+    clock = MovedClock(START + HOUR * MINUTE_MS + 1_000)
+    ingest = Ingest(exchange, bus, MemoryStore(), clock, history_ms=HOUR * MINUTE_MS)  # type: ignore[arg-type]
+    ingest.feed = ScriptedFeed()
+    task = asyncio.create_task(ingest.run())
+    async with asyncio.timeout(5):
+        while not exchange.asked:
+            await asyncio.sleep(0.001)
+    clock.move(60_000)
+    ingest.take(candle("A", 60))
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await ingest.flush()
+    assert batches.queue.empty()
+
+
+@pytest.mark.asyncio
+async def test_what_an_earlier_run_was_to_fetch_is_fetched() -> None:
+    store = MemoryStore()
+    store.tracking["A"] = (START + 40 * MINUTE_MS, None)
+    store.tracking["B"] = (START, START + 5 * MINUTE_MS)
+    async with running(market("A", "B"), store, now=2 * HOUR) as bench:
+        await bench.until(lambda: len(bench.seen) >= 80 + 60)
+        assert bench.minutes("A") == list(range(40, 120))
+        assert bench.minutes("B") == list(range(60, 120))

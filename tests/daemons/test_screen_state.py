@@ -80,6 +80,7 @@ async def screen(
                 await bus.publish(batch)
             await bus.close(NAME)
             await judging
+            await screening.keep()
             await bus.close()
         return [message async for message in told if isinstance(message, Alert)], kept
 

@@ -38,7 +38,7 @@ class StoreConfig(_Section):
     """Where things are kept, and for how long."""
 
     path: Path = Path("screener.db")
-    retention_hours: int = Field(default=48, ge=25, le=24 * 366)
+    retention_hours: int = Field(default=48, ge=27, le=24 * 366)
 
 
 class RulesConfig(_Section):

@@ -31,6 +31,7 @@ from screenerd.store.sqlite import SqliteStore
 
 log = structlog.get_logger("screenerd")
 
+HOUR_MS = 3_600_000
 STATUS_SECONDS = 10.0
 WATCH_SECONDS = 1.0
 WARM_UP_SECONDS = 1.0
@@ -126,7 +127,7 @@ async def _assemble(
     )
     persist = Persist(bus, store, clock)
     notify = Notify(bus, store, clock, config.notify.channels, endpoints=endpoints)
-    ingest = Ingest(rest, bus, store, clock)
+    ingest = Ingest(rest, bus, store, clock, keep_ms=config.store.retention_hours * HOUR_MS)
     sinks = Sinks(ingest.take, ingest.take_event, ingest.take_letter)
     stream = BinanceStream(session, clock, sinks, url=there.stream_url)
     ingest.feed = stream
@@ -170,7 +171,10 @@ async def _run(roles: Roles) -> None:
         await roles.bus.close(screen.NAME)
         await asyncio.wait([screening], timeout=STOP_SECONDS / 4)
         await roles.bus.close()
-        await asyncio.wait(listening, timeout=STOP_SECONDS / 2)
+        _, left = await asyncio.wait([screening, *listening], timeout=STOP_SECONDS / 2)
+        if not left:
+            # Only now is every alert that the engine remembers stored, too.
+            await roles.screen.keep()
         for task in (screening, *listening):
             task.cancel()
     log.info("stopped", candles=roles.persist.status.candles, alerts=roles.persist.status.alerts)

@@ -90,13 +90,29 @@ class Ingest:
     """Every closed minute of every followed symbol goes onto the bus, once a version."""
 
     def __init__(
-        self, exchange: Exchange, bus: Bus, store: Store, clock: Clock, *, history_ms: int = DAY_MS
+        self,
+        exchange: Exchange,
+        bus: Bus,
+        store: Store,
+        clock: Clock,
+        *,
+        history_ms: int = DAY_MS,
+        keep_ms: int = 2 * DAY_MS,
     ) -> None:
-        """Takes its ports; `feed` is set before it runs, as the feed needs this one's sinks."""
+        """Takes its ports; `feed` is set before it runs, as the feed needs this one's sinks.
+
+        Args:
+            exchange: symbols and history.
+            bus: where closed minutes go to.
+            store: what is held already.
+            clock: what tells the time.
+            history_ms: what a symbol needs of the past to be warm.
+            keep_ms: how far back holes of earlier runs are filled.
+        """
         self.status = IngestStatus()
         self.feed: Feed | None = None
         self._exchange, self._bus, self._store, self._clock = exchange, bus, store, clock
-        self._history_ms = history_ms
+        self._history_ms, self._keep_ms = history_ms, max(keep_ms, history_ms)
         self._followed: dict[str, _Followed] = {}
         self._burst: list[Candle] = []
         self._notes: list[DeadLetter | FeedLost | Reconnected] = []
@@ -193,12 +209,15 @@ class Ingest:
         now = self._clock.now_ms()
         start = minute_of(now) - self._history_ms
         new = sorted(set(symbols) - self._followed.keys())
+        tracked = await self._store.tracked(self._exchange.name) if new else {}
         for number, symbol in enumerate(new, 1):
             spread = REREAD_MINUTES * MINUTE_MS * number // len(new)
+            # What an earlier run was to fetch and did not is still expected, as long as it is kept.
+            expected = max(min(start, tracked.get(symbol, start)), minute_of(now) - self._keep_ms)
             self._followed[symbol] = _Followed(
-                Known(start), reread_at=now + spread, reread_from=minute_of(now)
+                Known(expected), reread_at=now + spread, reread_from=minute_of(now)
             )
-            await self._store.set_tracking(self._exchange.name, symbol, start, None)
+            await self._store.set_tracking(self._exchange.name, symbol, expected, None)
         if left := sorted(self._followed.keys() - set(symbols)):
             await self._unfollow(left, now)
         self.status.symbols = len(self._followed)
@@ -216,11 +235,11 @@ class Ingest:
     async def _warm_up(self) -> None:
         """What the store holds is known; the rest is asked for."""
         now = self._clock.now_ms()
-        name, start = self._exchange.name, minute_of(now) - self._history_ms
-        for symbol, runs in (await self._store.held(name, start, now)).items():
+        name = self._exchange.name
+        for symbol, runs in (await self._store.held(name, now - self._keep_ms, now)).items():
             if followed := self._followed.get(symbol):
                 followed.known.add_runs(runs)
-        newest = start + self._history_ms - REMEMBERED_MINUTES * MINUTE_MS
+        newest = minute_of(now) - REMEMBERED_MINUTES * MINUTE_MS
         for candle in await self._store.candles(name, None, newest, now):
             if followed := self._followed.get(candle.symbol):
                 self._remember(followed, candle)
@@ -237,6 +256,10 @@ class Ingest:
             return
         try:
             await self._fill(symbol, minute_of(self._clock.now_ms()))
+        except asyncio.CancelledError:
+            # Let in behind a hole, they would make the minutes of the hole late for ever.
+            followed.early = []
+            raise
         finally:
             followed.warm = True
             early, followed.early = followed.early, []

@@ -31,8 +31,9 @@ NAME = "screen"
 """Its name among the bus's subscribers."""
 
 REWIND_MS = 60 * MINUTE_MS
-"""After a crash so much before the newest stored minute is judged again: what was stored and not
-judged when the process died. Alerts that are stored already are not raised again."""
+"""After a crash what arrived in so long before the newest stored minute is judged again, however
+old its minutes are: it may have been stored and not judged when the process died. Alerts that are
+stored already are not raised again."""
 
 WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
@@ -103,12 +104,11 @@ class Screen:
         return self._engine
 
     async def run(self) -> None:
-        """Rebuilds what it knew, screens until the bus is closed, and keeps what it knows."""
+        """Rebuilds what it knew, then screens until the bus is closed."""
         await self._rebuild()
         self.rebuilt.set()
         async for message in self._messages:
             await self._take(message)
-        await self._keep()
 
     # What it knew.
 
@@ -138,7 +138,11 @@ class Screen:
 
     async def _rebuild_from_store(self, symbols: Sequence[str], newest: int) -> None:
         """Warms up to the last hour, restores cooldowns, and judges that hour as it arrived."""
-        self.judged_from = max(self.judged_from, newest - REWIND_MS)
+        rewound = newest - REWIND_MS
+        oldest = await self._store.oldest_arrival(
+            self._exchange, rewound, opens_from=self.judged_from
+        )
+        self.judged_from = max(self.judged_from, min(rewound, oldest or rewound))
         for timeframe in TIMEFRAMES:
             bars = await self._store.bars(self._exchange, timeframe)
             self._engine.warm_up_bars(bars, timeframe)
@@ -169,7 +173,8 @@ class Screen:
                 pl.DataFrame({name: [getattr(one, name) for one in before] for name in columns})
             )
 
-    async def _keep(self) -> None:
+    async def keep(self) -> None:
+        """Writes the engine down for the next start, once all it has raised is stored."""
         if self._state_file is None or not self.status.last_minute:
             return
         try:

@@ -97,6 +97,14 @@ class Store(Protocol):
         """Closed candles that open in [start, end), ordered by time, symbol."""
         ...
 
+    async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
+        """The oldest minute from `opens_from` on of which a version was received since a time."""
+        ...
+
+    async def tracked(self, exchange: str) -> dict[str, int]:
+        """Since when minutes of the symbols that are followed are expected, ms."""
+        ...
+
     async def minutes(
         self, exchange: str, symbols: Sequence[str], start: int, end: int
     ) -> pl.DataFrame:

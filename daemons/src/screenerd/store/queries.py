@@ -147,6 +147,24 @@ def journal(
     return [candle_from(row) for row in found]
 
 
+def oldest_arrival(
+    connection: sqlite3.Connection, exchange: str, since: int, opens_from: int
+) -> int | None:
+    """The oldest minute from `opens_from` on of which a version was received since a time."""
+    oldest: int | None = connection.execute(
+        "SELECT min(time) FROM candle_journal "
+        "WHERE exchange = ? AND received_at >= ? AND time >= ?",
+        (exchange, since, opens_from),
+    ).fetchone()[0]
+    return oldest
+
+
+def tracked(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:
+    """Since when each symbol that is followed now is."""
+    spans = tracking(connection, exchange)
+    return {symbol: its[-1].start for symbol, its in spans.items() if its[-1].end is None}
+
+
 def bars(connection: sqlite3.Connection, exchange: str, timeframe: str) -> pl.DataFrame:
     """The bars of a length, by symbol and time."""
     found = connection.execute(
