@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from rig import Rig, replayed, running, stored
+from rig import Rig, differences, replayed, running, stored
 
 from screenerd.demo.faults import Fault
 from screenerd.model import MINUTE_MS
@@ -137,6 +138,10 @@ async def test_an_hour_with_faults_equals_its_replay(tmp_path: Path) -> None:
     async with running(path, symbols=40, speed=120) as rig:
         for step in range(60):
             rig.faults.arm(frequent[step % len(frequent)])
+            if step % 10 == 5:
+                # A whole minute is lost, and comes by request when newer ones have been judged.
+                rig.faults.fail_rest(500, seconds=150, path="klines")
+                rig.faults.arm(Fault.DROP_CLOSE, times=40)
             await rig.minutes(1)
         for fault in frequent:
             assert rig.faults.happened[fault] >= 3, fault
@@ -149,3 +154,7 @@ async def test_an_hour_with_faults_equals_its_replay(tmp_path: Path) -> None:
     assert len(alerts) > 50
     assert len(by_rule) == 10, by_rule
     assert alerts == replayed(journal, rig.roles.screen.judged_from)
+    named = differences(candles, journal, rig.roles.screen.judged_from)
+    assert named
+    assert [one for one in named if not one.cause] == []
+    print(len(alerts), "alerts;", Counter(one.cause for one in named))
