@@ -45,7 +45,7 @@ def up(
     log: Annotated[str | None, typer.Option(help="console or json.")] = None,
 ) -> None:
     """Runs everything in one process, until it is told to stop."""
-    from screener import ScreenerError
+    from screener import RuleError, ScreenerError
     from screenerd import run
     from screenerd.exchange.port import ExchangeError
     from screenerd.store.port import StoreError
@@ -69,7 +69,9 @@ def up(
         try:
             asyncio.run(run.up_demo(config) if demo else run.up(config))
         except* (StoreError, ExchangeError, ScreenerError, OSError) as errors:
-            _say(str(_first(errors)))
+            error = _first(errors)
+            where = f"rules {config.rules.name}: " if isinstance(error, RuleError) else ""
+            _say(f"{where}{error}")
             raise typer.Exit(1) from None
 
 
@@ -201,4 +203,7 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def main() -> None:
     """Runs the command line."""
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

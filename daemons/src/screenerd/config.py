@@ -166,11 +166,13 @@ def _merge(
 ) -> None:
     for key, value in values.items():
         here = (*path, key)
-        origin[here] = source
-        if isinstance(value, Mapping) and isinstance(into.get(key, {}), dict):
-            _merge(into.setdefault(key, {}), value, origin, source, here)
+        if isinstance(value, Mapping):
+            place = into.setdefault(key, {})
+            if isinstance(place, dict):  # else it is told that this is no section
+                _merge(place, value, origin, source, here)
+                origin.setdefault(here, source)
         else:
-            into[key] = value
+            into[key], origin[here] = value, source
 
 
 def _told(error: ValidationError, origin: Mapping[tuple[str, ...], str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from screenerd.exchange.binance.stream import BinanceStream, Sinks
 from screenerd.health import Health, Signs, assess
 from screenerd.ingest.service import Ingest
 from screenerd.lag import LoopLag
+from screenerd.memory import Housekeeping
 from screenerd.model import MINUTE_MS, Alert
 from screenerd.notify.channels import PUBLIC, Endpoints
 from screenerd.notify.service import Notify
@@ -33,6 +35,7 @@ log = structlog.get_logger("screenerd")
 
 HOUR_MS = 3_600_000
 STATUS_SECONDS = 10.0
+SWITCH_SECONDS = 0.0005
 WATCH_SECONDS = 1.0
 WARM_UP_SECONDS = 1.0
 STOP_SECONDS = 4.0
@@ -85,12 +88,15 @@ async def up(
         ready: is given the roles once they run.
         endpoints: where Discord and Telegram are.
     """
+    # The thread that writes must not hold the interpreter for long while a minute is judged.
+    sys.setswitchinterval(SWITCH_SECONDS)
     async with AsyncExitStack() as stack:
-        roles = await _assemble(config, clock or SystemClock(), endpoints, stack)
-        loop = asyncio.get_running_loop()
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        # First in, last out: a second signal must not cut the writing of the last rows.
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, roles.stop.set)
+            loop.add_signal_handler(number, stop.set)
             stack.callback(loop.remove_signal_handler, number)
+        roles = await _assemble(config, clock or SystemClock(), stop, endpoints, stack)
         if ready is not None:
             ready.set_result(roles)
         await _run(roles)
@@ -108,7 +114,7 @@ async def up_demo(config: Config) -> None:
 
 
 async def _assemble(
-    config: Config, clock: Clock, endpoints: Endpoints, stack: AsyncExitStack
+    config: Config, clock: Clock, stop: asyncio.Event, endpoints: Endpoints, stack: AsyncExitStack
 ) -> Roles:
     store = SqliteStore(config.store.path, clock, retention_hours=config.store.retention_hours)
     await stack.enter_async_context(store)
@@ -141,7 +147,7 @@ async def _assemble(
         store=store,
         bus=bus,
         clock=clock,
-        stop=asyncio.Event(),
+        stop=stop,
         lag=LoopLag(),
     )
 
@@ -158,6 +164,7 @@ async def _run(roles: Roles) -> None:
         ]
         watching = [
             group.create_task(roles.lag.run()),
+            group.create_task(Housekeeping(roles.clock, lambda: _is_warm(roles)).run()),
             group.create_task(_tell_health(roles)),
             group.create_task(_tell_status(roles)),
         ]
@@ -178,6 +185,10 @@ async def _run(roles: Roles) -> None:
         for task in (screening, *listening):
             task.cancel()
     log.info("stopped", candles=roles.persist.status.candles, alerts=roles.persist.status.alerts)
+
+
+def _is_warm(roles: Roles) -> bool:
+    return roles.ingest.status.bars_ready and roles.screen.rebuilt.is_set()
 
 
 async def _tell_alerts(alerts: Subscription, clock: Clock) -> None:

@@ -207,6 +207,11 @@ def _number(value: object) -> float:
     return float(value)
 
 
+def is_update(raw: str | bytes) -> bool:
+    """Whether a frame is, by its letters, a version of a minute that still runs: most are."""
+    return '"x":false' in raw if isinstance(raw, str) else b'"x":false' in raw
+
+
 def stream_name(symbol: str) -> str:
     """The stream of a symbol's minutes; only ASCII letters have a lower case here."""
     lower = "".join(letter.lower() if letter.isascii() else letter for letter in symbol)

@@ -55,6 +55,11 @@ class Session:
         self.delivered &= wanted
         self._patience = {s: at for s, at in self._patience.items() if s in wanted}
 
+    @property
+    def complete(self) -> bool:
+        """Whether every symbol has delivered."""
+        return len(self.delivered) == len(self._wanted)
+
     def next_message(self, now: float) -> bytes | None:
         """The next request, when it may be sent."""
         if not self._requests or now < self._next_send:

@@ -27,6 +27,7 @@ SECONDS_BETWEEN_CONNECTS = 1.0
 ROTATE_AFTER_SECONDS = 23 * 3600.0
 ROTATION_SPREAD_SECONDS = 1800.0
 TICK_SECONDS = 0.1
+FRAMES_AT_ONCE = 16
 
 WebSocket = aiohttp.ClientWebSocketResponse[bool]
 
@@ -105,22 +106,30 @@ class _Connection:
             await asyncio.sleep(TICK_SECONDS)
 
     async def _read(self, websocket: WebSocket, session: Session) -> None:
+        taken = 0
         async for message in websocket:
             session.alive(time.monotonic())
             if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-                self._take(message.data, session)
+                taken += self._take(message.data, session)
+            if taken >= FRAMES_AT_ONCE:
+                # A burst lies in the buffer as a whole: what has been read is judged meanwhile.
+                taken = 0
+                await asyncio.sleep(0)
         raise _LostError(f"closed by the exchange with code {websocket.close_code}")
 
-    def _take(self, raw: str | bytes, session: Session) -> None:
+    def _take(self, raw: str | bytes, session: Session) -> bool:
+        """Takes a frame; whether it was worth reading."""
         now = self.stream.clock.now_ms()
         self.status.frames += 1
         self.status.last_frame_at = now
+        if session.complete and messages.is_update(raw):
+            return False
         try:
             frame = messages.parse_frame(raw, now)
         except messages.UnknownFrameError as error:
             data = raw.encode() if isinstance(raw, str) else raw
             self.stream.sinks.letter(data, error.reason)
-            return
+            return True
         match frame:
             case Candle():
                 if session.candle(frame.symbol):
@@ -131,6 +140,7 @@ class _Connection:
                     raise _LostError(trouble)
             case messages.ServerShutdown():
                 raise _LostError("the exchange announced that it closes this connection")
+        return True
 
 
 class _Shard:
