@@ -147,6 +147,16 @@ def bench_smoke(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheel"])
+def bench_live(session: nox.Session) -> None:
+    """The live screener: latency of a closing minute, memory over a week (takes an hour)."""
+    install_wheel(session, "hatchling")
+    session.install("--no-build-isolation", "./daemons")
+    for symbols in ("500", "2000"):
+        session.run("python", "benches/live/latency.py", "--symbols", symbols)
+    session.run("python", "benches/live/footprint.py")
+
+
+@nox.session(requires=["wheel"])
 def daemons(session: nox.Session) -> None:
     """The layers and the tests of the daemons, installed as a user installs them."""
     install_wheel(session, *TEST_TOOLS, "hatchling", "import-linter>=2.5")

@@ -45,6 +45,7 @@ REREAD_MINUTES = 30
 REMEMBERED_MINUTES = 2 * REREAD_MINUTES
 """Values of so many minutes at least are kept, to tell corrections from repetitions."""
 
+FORGOTTEN_AT_ONCE = 10
 MOST_NOTES = 1_000
 """Dead letters that may wait for the bus; those beyond are counted only."""
 
@@ -419,8 +420,8 @@ class Ingest:
 
     def _remember(self, followed: _Followed, candle: Candle) -> None:
         followed.newest[candle.open_time] = candle
-        if len(followed.newest) > 2 * REMEMBERED_MINUTES:
-            for old in sorted(followed.newest)[:REMEMBERED_MINUTES]:
+        if len(followed.newest) > REMEMBERED_MINUTES + FORGOTTEN_AT_ONCE:
+            for old in sorted(followed.newest)[:FORGOTTEN_AT_ONCE]:
                 del followed.newest[old]
 
     def _letter(self, frame: bytes, reason: str, at: int) -> None:
