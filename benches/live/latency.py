@@ -93,12 +93,10 @@ class Probe:
     worked: dict[int, tuple[float, float]] = field(default_factory=dict)
     series: defaultdict[str, Series] = field(default_factory=lambda: defaultdict(Series))
     collections: list[Series] = field(default_factory=lambda: [Series(), Series(), Series()])
-    frames: int = 0
     _collecting: float = 0.0
 
     def parsed(self, frame: messages.Frame, began: float) -> None:
         """A frame has been read; closes begin here."""
-        self.frames += 1
         if not isinstance(frame, Candle) or not frame.closed:
             return
         self.read.setdefault((frame.symbol, frame.open_time), began)
@@ -255,7 +253,8 @@ async def screener(
     roles = ready.result()
     try:
         async with asyncio.timeout(900):
-            while not (roles.ingest.status.bars_ready or running.done()):
+            while not roles.ingest.status.bars_ready:
+                assert not running.done(), "the screener has ended by itself"
                 await asyncio.sleep(0.1)
         yield roles
     finally:
@@ -279,7 +278,7 @@ async def measure(
         with watching(probe, roles):
             await until(clock, first)
             frames, used, at = (
-                probe.frames,
+                received(roles),
                 resource.getrusage(resource.RUSAGE_SELF),
                 time.monotonic(),
             )
@@ -291,7 +290,7 @@ async def measure(
         status = roles.ingest.status
         return {
             "warm_up_seconds": round(warm_up, 1),
-            "frames_a_second": round((probe.frames - frames) / seconds),
+            "frames_a_second": round((received(roles) - frames) / seconds),
             "cpu_share": round(
                 (now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime) / seconds, 3
             ),
@@ -308,6 +307,11 @@ async def measure(
             ],
             "series": probe.series,
         }
+
+
+def received(roles: Roles) -> int:
+    """Frames that all connections have delivered so far."""
+    return sum(connection.frames for connection in roles.stream.connections)
 
 
 async def until(clock: stage.MarketClock, market_ms: int) -> None:

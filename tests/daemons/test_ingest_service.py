@@ -322,3 +322,36 @@ async def test_what_an_earlier_run_was_to_fetch_is_fetched() -> None:
         await bench.until(lambda: len(bench.seen) >= 80 + 60)
         assert bench.minutes("A") == list(range(40, 120))
         assert bench.minutes("B") == list(range(60, 120))
+
+
+@pytest.mark.asyncio
+async def test_ten_thousand_symbols_that_close_at_once_are_all_handed_on() -> None:
+    names = [f"S{number}USDT" for number in range(10_000)]
+    exchange = ScriptedExchange({name: {HOUR - 1: candle(name, HOUR - 1)} for name in names})
+    async with running(exchange) as bench:
+        bench.clock.move(59_500)
+        for name in names:
+            bench.ingest.take(candle(name, HOUR))
+        await bench.until(
+            lambda: sum(one.open_time == candle("", HOUR).open_time for one in bench.seen) == 10_000
+        )
+        assert {one.symbol for one in bench.seen} == set(names)
+
+
+@pytest.mark.asyncio
+async def test_minutes_out_of_order_and_nothing_traded_and_values_that_change() -> None:
+    async with running(market("A")) as bench:
+        await bench.until(lambda: len(bench.seen) == HOUR)
+        bench.exchange.held_back = asyncio.Event()
+        bench.clock.move(3 * MINUTE_MS)
+        quiet = candle("A", 61, volume=0.0, quote_volume=0.0, trades=0, taker_buy_volume=0.0)
+        for one in (candle("A", 62), candle("A", 60), replace(quiet, taker_buy_quote_volume=0.0)):
+            bench.ingest.take(one)
+        await bench.until(lambda: len(bench.seen) == HOUR + 3)
+        assert bench.minutes("A")[-3:] == [62, 60, 61]
+        bench.ingest.take(candle("A", 62, 105.0))
+        bench.ingest.take(candle("A", 5, 105.0))
+        await bench.until(lambda: len(bench.seen) == HOUR + 4)
+        # What was asked for outranks what the stream says of it later.
+        assert (bench.seen[-1].close, bench.seen[-1].revision) == (105.0, 1)
+        assert (bench.ingest.status.corrected, bench.ingest.status.duplicates) == (1, 1)
