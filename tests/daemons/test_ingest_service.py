@@ -19,6 +19,7 @@ from screenerd.model import (
     Candle,
     CandleBatch,
     DeadLetter,
+    Followed,
     Reconnected,
     Unfollowed,
 )
@@ -51,7 +52,7 @@ class Bench:
                             self.seen.extend(message.candles)
                         case DeadLetter():
                             self.letters.append(message)
-                        case Bars() | Unfollowed():
+                        case Bars() | Followed() | Unfollowed():
                             self.others.append(message)
                 if condition():
                     return
@@ -69,7 +70,9 @@ async def running(
     clock = MovedClock(START + now * MINUTE_MS + 1_000)
     bus = MemoryBus()
     store = store or MemoryStore()
-    batches = bus.subscribe("test", CandleBatch, DeadLetter, Bars, Unfollowed, limit=10_000)
+    batches = bus.subscribe(
+        "test", CandleBatch, DeadLetter, Bars, Followed, Unfollowed, limit=10_000
+    )
     ingest = Ingest(exchange, bus, store, clock, history_ms=HOUR * MINUTE_MS)  # type: ignore[arg-type]
     feed = ScriptedFeed()
     ingest.feed = feed
@@ -227,6 +230,8 @@ async def test_listings_and_delistings_are_followed() -> None:
         assert until >= START + 60 * MINUTE_MS
         bench.clock.move(5_000)
         await bench.until(lambda: 64 in bench.minutes("C"))
+        [told] = [one for one in bench.others if isinstance(one, Followed)]
+        assert told.symbols == ("C",)
         assert min(bench.minutes("C")) == 58
 
 

@@ -12,7 +12,7 @@ from test_screen_service import batches, expected
 
 import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
-from screenerd.model import MINUTE_MS, Alert, Bars, CandleBatch, Unfollowed
+from screenerd.model import MINUTE_MS, Alert, Bars, CandleBatch, Followed, Unfollowed
 from screenerd.persist.service import Persist
 from screenerd.screen import state
 from screenerd.screen.service import NAME, Screen
@@ -124,3 +124,28 @@ async def test_bars_reach_the_engine_and_who_left_leaves_it(tmp_path: Path) -> N
         assert metrics is not None
         assert metrics["rsi_1d"] is not None
         assert screening.engine.symbols == [one]
+
+
+async def test_the_history_of_a_symbol_that_is_listed_later_raises_nothing(tmp_path: Path) -> None:
+    market = screener.demo_market(symbols=1, days=2).sort("open_time", maintain_order=True)
+    given = list(batches(market))
+    name, start = market["symbol"][0], given[0].candles[0].open_time
+    alerts = screener.replay(market, exchange="binance").alerts["triggered_at"].to_list()
+    cut = (alerts[len(alerts) // 2] - start) // MINUTE_MS
+    clock, bus = MovedClock(start - 1440 * MINUTE_MS), MemoryBus()
+    async with SqliteStore(tmp_path / "a.db", clock) as store:
+        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+        told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(screening.run())
+            await screening.rebuilt.wait()
+            listed = given[cut].candles[0].close_time
+            await bus.publish(Followed("binance", (name,), listed))
+            for batch in given:
+                await bus.publish(batch)
+            await bus.close(NAME)
+        await bus.close()
+        raised = {one.id async for one in told if isinstance(one, Alert)}
+    assert expected(market, start) - raised
+    assert raised == expected(market, listed - MINUTE_MS)
+    assert raised

@@ -150,6 +150,15 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """Symbols nobody followed before: what closed before `at` (ms) is their history."""
+
+    exchange: str
+    symbols: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unfollowed:
     """The exchange lists these symbols no longer."""
 

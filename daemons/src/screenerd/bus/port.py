@@ -12,11 +12,12 @@ from screenerd.model import (
     CandleBatch,
     DeadLetter,
     FeedLost,
+    Followed,
     Reconnected,
     Unfollowed,
 )
 
-Message = CandleBatch | Bars | Alert | DeadLetter | FeedLost | Reconnected | Unfollowed
+Message = CandleBatch | Bars | Alert | DeadLetter | FeedLost | Reconnected | Followed | Unfollowed
 
 
 @dataclass(frozen=True, slots=True)

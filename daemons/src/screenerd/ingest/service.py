@@ -28,6 +28,7 @@ from screenerd.model import (
     CandleBatch,
     DeadLetter,
     FeedLost,
+    Followed,
     Reconnected,
     Unfollowed,
 )
@@ -219,6 +220,9 @@ class Ingest:
                 Known(expected), reread_at=now + spread, reread_from=minute_of(now)
             )
             await self._store.set_tracking(self._exchange.name, symbol, expected, None)
+        strangers = tuple(symbol for symbol in new if symbol not in tracked)
+        if strangers and (tracked or self.status.started):
+            await self._bus.publish(Followed(self._exchange.name, strangers, now))
         if left := sorted(self._followed.keys() - set(symbols)):
             await self._unfollow(left, now)
         self.status.symbols = len(self._followed)

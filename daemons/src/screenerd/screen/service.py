@@ -19,6 +19,7 @@ from screenerd.model import (
     Bars,
     Candle,
     CandleBatch,
+    Followed,
     Stamps,
     Unfollowed,
 )
@@ -94,8 +95,9 @@ class Screen:
         self._told = {rule.name: (rule.title, rule.direction) for rule in self._rules}
         self._engine = screener.Engine(rules=self._rules, exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
+        self._followed_from: dict[str, int] = {}
         self._messages: Subscription = bus.subscribe(
-            NAME, CandleBatch, Bars, Unfollowed, limit=10_000
+            NAME, CandleBatch, Bars, Followed, Unfollowed, limit=10_000
         )
 
     @property
@@ -196,18 +198,23 @@ class Screen:
                 await self._screen(message)
             case Bars():
                 self._take_bars(message)
+            case Followed():
+                self._followed_from |= dict.fromkeys(message.symbols, message.at - MINUTE_MS)
             case Unfollowed():
                 for symbol in message.symbols:
                     self._engine.remove(symbol)
                 self.status.symbols = len(self._engine.symbols)
 
     async def _screen(self, batch: CandleBatch) -> None:
-        old = [candle for candle in batch.candles if candle.open_time < self.judged_from]
-        self._warm_up(old)
+        self._warm_up([candle for candle in batch.candles if self._is_history(candle)])
         for candle in batch.candles:
-            if candle.open_time >= self.judged_from:
+            if not self._is_history(candle):
                 await self._judge(candle)
         self.status.symbols = len(self._engine.symbols)
+
+    def _is_history(self, candle: Candle) -> bool:
+        """Whether a minute closed before anybody was to judge it."""
+        return candle.open_time < self._followed_from.get(candle.symbol, self.judged_from)
 
     def _warm_up(self, candles: Sequence[Candle]) -> None:
         if candles:
