@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from screenerd.exchange.port import ExchangeError, UnknownSymbolError
 from screenerd.model import MINUTE_MS, Candle
+from screenerd.store.port import StoreHealth
 
 START = 29_400_000 * MINUTE_MS
 
@@ -118,6 +119,7 @@ class MemoryStore:
 
     stored: list[Candle] = field(default_factory=list)
     tracking: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    health: StoreHealth = field(default_factory=lambda: StoreHealth("up", None, 0, START))
 
     async def candles(
         self, exchange: str, symbol: str | None, start: int, end: int

@@ -23,6 +23,7 @@ from screenerd.model import (
     Reconnected,
     Unfollowed,
 )
+from screenerd.store.port import StoreHealth
 
 HOUR = 60
 
@@ -360,3 +361,24 @@ async def test_minutes_out_of_order_and_nothing_traded_and_values_that_change() 
         # What was asked for outranks what the stream says of it later.
         assert (bench.seen[-1].close, bench.seen[-1].revision) == (105.0, 1)
         assert (bench.ingest.status.corrected, bench.ingest.status.duplicates) == (1, 1)
+
+
+@pytest.mark.asyncio
+async def test_history_waits_for_a_store_that_has_much_to_write() -> None:
+    store = MemoryStore(health=StoreHealth("up", None, 100_000, START))
+    exchange = market("A")
+    clock, bus = MovedClock(START + HOUR * MINUTE_MS + 1_000), MemoryBus()
+    ingest = Ingest(exchange, bus, store, clock, history_ms=HOUR * MINUTE_MS)  # type: ignore[arg-type]
+    ingest.feed = ScriptedFeed()
+    task = asyncio.create_task(ingest.run())
+    await asyncio.sleep(0.05)
+    assert exchange.asked == []
+    assert not ingest.status.started
+    # Neither room nor a store that works: alerts must not wait for a disk.
+    store.health = StoreHealth("down", "disk full", 100_000, START)
+    async with asyncio.timeout(5):
+        while not ingest.status.started:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -39,6 +39,9 @@ log = structlog.get_logger("ingest")
 CLOSE_DEADLINE_MS = 5_000
 BURST_SECONDS = 0.002
 LARGEST_BURST = 5_000
+MOST_PENDING = 5_000
+"""Rows the store may have to write before the history of another symbol is asked for."""
+
 ABSENT_AFTER_MS = 120_000
 """A minute that neither the feed nor a request has after so long does not exist."""
 
@@ -260,6 +263,7 @@ class Ingest:
         if followed is None:
             return
         try:
+            await self._room()
             await self._fill(symbol, minute_of(self._clock.now_ms()))
         except asyncio.CancelledError:
             # Let in behind a hole, they would make the minutes of the hole late for ever.
@@ -271,6 +275,11 @@ class Ingest:
             self._accept_now(followed, early)
         self.status.warmed += 1
 
+    async def _room(self) -> None:
+        """Waits while the store has much to write: a day of every symbol need not be in memory."""
+        while self._store.health.state == "up" and self._store.health.pending > MOST_PENDING:
+            await asyncio.sleep(BURST_SECONDS)
+
     async def _warm_bars(self) -> None:
         """Asks for the longer bars that the store lacks, or that end before its minutes begin."""
         held = await self._store.newest_bars(self._exchange.name)
@@ -280,6 +289,7 @@ class Ingest:
             for timeframe, minutes in TIMEFRAMES.items():
                 newest = held.get((symbol, timeframe), 0)
                 if newest + minutes * MINUTE_MS <= begin:
+                    await self._room()
                     closes = await self._exchange.bars(symbol, timeframe, BARS_WANTED)
                     if closes:
                         bars = Bars(self._exchange.name, symbol, timeframe, tuple(closes))
