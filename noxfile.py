@@ -148,12 +148,13 @@ def bench_smoke(session: nox.Session) -> None:
 
 @nox.session(requires=["wheel"])
 def bench_live(session: nox.Session) -> None:
-    """The live screener: latency of a closing minute, memory over a week (takes an hour)."""
+    """The live screener: latency of a closing minute, memory over a week, restart (an hour)."""
     install_wheel(session, "hatchling")
     session.install("--no-build-isolation", "./daemons")
     for symbols in ("500", "2000"):
         session.run("python", "benches/live/latency.py", "--symbols", symbols)
     session.run("python", "benches/live/footprint.py")
+    session.run("python", "benches/live/restart.py")
 
 
 @nox.session(requires=["wheel"])
