@@ -14,15 +14,18 @@ import contextlib
 import statistics
 import time
 from pathlib import Path
-from typing import Any
-
-import stage
+from typing import TYPE_CHECKING, Any
 
 from screenerd.bus.memory import MemoryBus
 from screenerd.model import MINUTE_MS
 from screenerd.run import Roles, up
 from screenerd.screen.service import Screen
 from screenerd.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from benches.live import stage
+else:
+    import stage
 
 
 async def fill(exchange: stage.Exchange, clock: stage.MarketClock, path: Path) -> None:
