@@ -933,7 +933,7 @@ def test_to_toml_reads_back() -> None:
     timeframe=st.integers(1, 1440).map("{}m".format),
 )
 def test_to_toml_keeps_every_field(name: str, timeframe: str, **fields: str) -> None:
-    text = toml("price > 1", **fields).replace('"r"', quoted(name)).replace("5m", timeframe, 1)
+    text = toml("price > 1", **fields).replace("5m", timeframe, 1).replace('"r"', quoted(name), 1)
     parsed = RuleSet.parse(text)
     again = RuleSet.parse(parsed.to_toml())
     assert again == parsed
