@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from test_store_sqlite import NOW, alert
 
 from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
-from screenerd.model import Alert
-from screenerd.notify.channels import WebhookChannel, parse_channels
-from screenerd.notify.service import Notify
+from screenerd.model import Alert, RuleSwitch, SettingsChanged
+from screenerd.notify.channels import Endpoints, WebhookChannel, parse_channels
+from screenerd.notify.service import Notify, user_channel
+from screenerd.store.port import Settings
 from screenerd.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.asyncio
@@ -119,3 +121,79 @@ async def test_the_end_of_the_bus_ends_it_while_a_target_hangs(tmp_path: Path) -
         async with SqliteStore(tmp_path / "a.db", MovedClock(NOW)) as store:
             [(delivery, _)] = await store.due(NOW * 2)
             assert delivery.state == "pending"
+
+
+async def test_a_user_is_told_where_and_of_what_the_user_chose(tmp_path: Path) -> None:
+    """A channel of one's own: put, changed and taken away while alerts are delivered."""
+    address = "https://discord.com/api/webhooks/{}/letters"
+    bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
+    async with fake_target() as target, SqliteStore(tmp_path / "a.db", clock) as store:
+        local = Endpoints(discord=target.url, local=True)
+        rules = {"big_bull_60m", "top_hunter"}
+        await store.set_settings("early", Settings((), address.format(1)), NOW)
+        notify = Notify(bus, store, clock, [], rules=rules, endpoints=local)
+        task = asyncio.create_task(notify.run())
+
+        async def told(number: int, rule: str) -> None:
+            await bus.publish(replace(alert(number, at=clock.now_ms()), rule=rule))
+
+        async def until_got(path: str, count: int) -> None:
+            async with asyncio.timeout(20):
+                while target.paths().count(f"/api/webhooks/{path}/letters") < count:
+                    await asyncio.sleep(0.01)
+
+        await until_named(notify, user_channel("early"))
+        await told(1, "big_bull_60m")
+        await until_got("1", 1)
+        await store.set_settings("late", Settings(("top_hunter",), address.format(2)), NOW)
+        await bus.publish(SettingsChanged("late"))
+        await told(2, "big_bull_60m")
+        await told(3, "top_hunter")
+        await until_got("2", 1)
+        await until_got("1", 3)
+        await store.set_user_switch("late", RuleSwitch("top_hunter", enabled=False))
+        await bus.publish(SettingsChanged("late"))
+        await told(4, "top_hunter")
+        await until_got("1", 4)
+        await store.set_settings("early", Settings((), None), NOW)
+        await bus.publish(SettingsChanged("early"))
+        await store.set_settings("late", Settings((), address.format(3)), NOW)
+        await bus.publish(SettingsChanged("late"))
+        await told(5, "big_bull_60m")
+        await until_got("3", 1)
+        await bus.close()
+        await asyncio.wait({task}, timeout=5)
+        task.result()
+    counts = Counter(target.paths())
+    assert counts == {
+        "/api/webhooks/1/letters": 4,
+        "/api/webhooks/2/letters": 1,
+        "/api/webhooks/3/letters": 1,
+    }
+
+
+async def until_named(notify: Notify, name: str) -> None:
+    async with asyncio.timeout(10):
+        while name not in notify.notifier.status:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_a_crash_kept_from_a_users_channel_is_told_after_it(tmp_path: Path) -> None:
+    bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
+    path = tmp_path / "a.db"
+    async with fake_target() as target:
+        local = Endpoints(discord=target.url, local=True)
+        async with SqliteStore(path, clock) as store:
+            settings = Settings((), "https://discord.com/api/webhooks/1/letters")
+            await store.set_settings("one", settings, NOW)
+            await store.first_seen(f"channel:{user_channel('one')}", NOW)
+            await store.write(replace(alert(1, at=NOW + 1000), rule="x"))
+            notify = Notify(bus, store, clock, [], rules={"x"}, endpoints=local)
+            task = asyncio.create_task(notify.run())
+            async with asyncio.timeout(20):
+                while not target.got:
+                    await asyncio.sleep(0.01)
+            await bus.close()
+            await asyncio.wait({task}, timeout=5)
+            task.result()
+    assert target.paths() == ["/api/webhooks/1/letters"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from scripted import MovedClock
 
 import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
-from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch
+from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Metrics, RuleSwitch
 from screenerd.persist.service import Persist
 from screenerd.screen.service import NAME, Screen
 from screenerd.store.sqlite import SqliteStore
@@ -107,3 +109,65 @@ async def test_what_was_stored_and_not_judged_is_judged_after_a_crash(
     after = await screen(path, MovedClock(last), given[cut:])
     lost = {alert.id for alert in before} | {alert.id for alert in after}
     assert lost == set(wanted["id"].to_list())
+
+
+@pytest.mark.asyncio
+async def test_metrics_are_told_of_what_has_closed(tmp_path: Path, market: pl.DataFrame) -> None:
+    clock, bus = MovedClock(market["open_time"][0]), MemoryBus()
+    told = bus.subscribe("test", Metrics, limit=100)
+    given = list(batches(market))[:30]
+    async with SqliteStore(tmp_path / "s.db", clock) as store:
+        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+        task = asyncio.create_task(screening.run())
+        await screening.rebuilt.wait()
+        for batch in given:
+            await bus.publish(batch)
+        one = given[-1].candles[0]
+        symbols: set[str] = set()
+        frame = pl.DataFrame()
+        async with asyncio.timeout(20):
+            async for message in told:
+                assert isinstance(message, Metrics)
+                frame = message.frame.filter(pl.col("symbol") == one.symbol)
+                symbols.update(message.frame["symbol"].to_list())
+                if len(symbols) == 3 and message.frame["open_time"].max() == one.open_time:
+                    break
+        assert frame["change_5m"].item() == screening.engine.metrics(one.symbol)["change_5m"]
+        await bus.publish(CandleBatch("binance", (replace(one, open_time=one.close_time),)))
+        async with asyncio.timeout(20):
+            later = await anext(aiter(told))
+        assert isinstance(later, Metrics)
+        assert later.frame["symbol"].to_list() == [one.symbol], "only what has changed"
+        await bus.close()
+        await task
+
+
+@pytest.mark.asyncio
+async def test_a_rule_that_is_switched_off_is_silent_and_comes_back(
+    tmp_path: Path, market: pl.DataFrame
+) -> None:
+    """Another restart, another switch: what is off stays off, and cooldowns can be changed."""
+    clock = MovedClock(market["open_time"][0])
+    given = list(batches(market))
+    third = len(given) // 3
+    path = tmp_path / "s.db"
+    all_of_it = await screen(tmp_path / "other.db", MovedClock(clock.now_ms()), given)
+    [(rule, _)] = Counter(one.rule for one in all_of_it).most_common(1)
+    first = await screen(path, clock, given[:third])
+    async with SqliteStore(path, clock) as store:
+        await store.set_rule_switch(RuleSwitch(rule, enabled=False))
+    second = await screen(path, clock, given[third : 2 * third])
+    async with SqliteStore(path, clock) as store:
+        await store.set_rule_switch(RuleSwitch(rule, cooldown_ms=7_200_000))
+    rest = await screen(path, clock, given[2 * third :])
+    ids = {one.id for one in all_of_it}
+    edge = [given[third].candles[0].open_time, given[2 * third].candles[0].open_time]
+    middle = {one.id for one in all_of_it if edge[0] < one.triggered_at <= edge[1]}
+    silent = {one.id for one in all_of_it if one.id in middle and one.rule == rule}
+    assert {one.id for one in first} <= ids
+    assert not any(one.rule == rule for one in second)
+    assert {one.id for one in second} == middle - silent, "the others are told as ever"
+    slower = [one for one in rest if one.rule == rule]
+    quick = [one for one in all_of_it if one.rule == rule and one.triggered_at > edge[1]]
+    assert 0 < len(slower) < len(quick)
+    assert {one.rule_version for one in slower}.isdisjoint(one.rule_version for one in quick)

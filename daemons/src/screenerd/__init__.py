@@ -1,7 +1,4 @@
-"""The daemons of screener: thin roles around the library's engine.
-
-Only the distribution exists so far; the roles are to come.
-"""
+"""The daemons of screener: thin roles around the library's engine."""
 
 from importlib.metadata import version
 

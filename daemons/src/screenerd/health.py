@@ -4,42 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from screenerd.exchange.port import ConnectionStatus
 from screenerd.ingest.service import IngestStatus
-from screenerd.model import MINUTE_MS
+from screenerd.model import MINUTE_MS, Health, ServiceState, Trouble
 from screenerd.notify.outbox import ChannelStatus
 from screenerd.store.port import StoreHealth
-
-State = Literal["starting", "ok", "degraded", "down"]
 
 STALE_MS = 75_000
 """So long after its minute the newest close is no longer fresh: a minute, and time to repair it."""
 
 LAG_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something that is not well: where, what, and what to do about it."""
-
-    where: str
-    told: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """`starting` until every symbol is warm; `down` while nothing fresh is judged or stored."""
-
-    state: State
-    troubles: tuple[Trouble, ...] = ()
-
-    @property
-    def told(self) -> str:
-        """The state and its reasons in a line."""
-        return "; ".join([self.state, *(f"{one.where}: {one.told}" for one in self.troubles)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +49,21 @@ def assess(signs: Signs) -> Health:
     if stale or signs.store.state == "down":
         return Health("down", tuple(troubles))
     return Health("degraded" if troubles else "ok", tuple(troubles))
+
+
+def services(signs: Signs) -> dict[str, ServiceState]:
+    """What each part is doing, by the names of the API; the bus of one process is always up."""
+    stale = bool(_stale(signs))
+    delivering = any(one.delivering for one in signs.connections)
+    collector: ServiceState = "up" if delivering else "down"
+    judged: ServiceState = "stale" if stale else "up"
+    return {
+        "data_collector": "stale" if stale and delivering else collector,
+        "metrics_calculator": judged,
+        "alert_engine": judged,
+        "database": signs.store.state,
+        "nats": "up",
+    }
 
 
 def _stale(signs: Signs) -> list[Trouble]:

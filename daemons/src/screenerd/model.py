@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import polars as pl
+
 Source = Literal["synthetic", "stream", "rest", "archive"]
 
 MINUTE_MS = 60_000
@@ -149,6 +151,34 @@ class Alert:
         return replace(self, stamps=replace(self.stamps, **times))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Metrics:
+    """Every metric of the symbols of which a minute has just closed.
+
+    `frame` has a row a symbol, as `screener.Engine.snapshot` gives it: `symbol`, `open_time` of
+    the newest minute in ms, and a column a metric, null while it is not ready.
+    """
+
+    exchange: str
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSwitch:
+    """What was changed of a rule: whether it is on, and its cooldown in ms (`None`: its own)."""
+
+    rule: str
+    enabled: bool = True
+    cooldown_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """A user has chosen anew where to be told and of what; the store has it."""
+
+    user: str
+
+
 @dataclass(frozen=True, slots=True)
 class Followed:
     """Symbols nobody followed before: what closed before `at` (ms) is their history."""
@@ -187,3 +217,71 @@ class Reconnected:
     symbols: tuple[str, ...]
     since: int
     at: int
+
+
+State = Literal["starting", "ok", "degraded", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that is not well: where, what, and what to do about it."""
+
+    where: str
+    told: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`starting` until every symbol is warm; `down` while nothing fresh is judged or stored."""
+
+    state: State
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """The state and its reasons in a line."""
+        return "; ".join([self.state, *(f"{one.where}: {one.told}" for one in self.troubles)])
+
+
+ServiceState = Literal["up", "down", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolStatus:
+    """How fresh a symbol is.
+
+    Attributes:
+        symbol: its name.
+        last_close: when its newest complete minute was over, ms; 0 if there is none.
+        warm: whether its history is in.
+        missing: minutes that are missing of it now.
+    """
+
+    symbol: str
+    last_close: int
+    warm: bool
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStatus:
+    """What those who look from outside are told of the whole.
+
+    Attributes:
+        exchange: the exchange's name.
+        health: the state and its reasons.
+        services: what each role is doing, by the names of the API.
+        now: market time, ms.
+        speed: how much faster than the machine's time it runs.
+        last_close: when the newest minute was over, ms; 0 if there is none.
+        symbols: every symbol that is followed.
+    """
+
+    exchange: str
+    health: Health
+    services: dict[str, ServiceState]
+    now: int
+    speed: float
+    last_close: int
+    symbols: tuple[SymbolStatus, ...]

@@ -13,11 +13,26 @@ from screenerd.model import (
     DeadLetter,
     FeedLost,
     Followed,
+    Metrics,
     Reconnected,
+    RuleSwitch,
+    SettingsChanged,
     Unfollowed,
 )
 
-Message = CandleBatch | Bars | Alert | DeadLetter | FeedLost | Reconnected | Followed | Unfollowed
+Message = (
+    CandleBatch
+    | Bars
+    | Metrics
+    | Alert
+    | RuleSwitch
+    | SettingsChanged
+    | DeadLetter
+    | FeedLost
+    | Reconnected
+    | Followed
+    | Unfollowed
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from screenerd.model import (
     FeedLost,
     Followed,
     Reconnected,
+    SymbolStatus,
     Unfollowed,
 )
 from screenerd.store.port import Store
@@ -127,6 +128,19 @@ class Ingest:
     def known_until(self) -> dict[str, int]:
         """For every symbol the time before which no minute is missing, ms."""
         return {symbol: one.known.complete_until for symbol, one in self._followed.items()}
+
+    def symbols(self) -> tuple[SymbolStatus, ...]:
+        """How fresh each symbol is, by name."""
+        end = minute_of(self._clock.now_ms() - CLOSE_DEADLINE_MS)
+        return tuple(
+            SymbolStatus(
+                symbol,
+                last_close=max(one.newest) + MINUTE_MS if one.newest else 0,
+                warm=one.warm,
+                missing=sum((last - first) // MINUTE_MS for first, last in one.known.missing(end)),
+            )
+            for symbol, one in sorted(self._followed.items())
+        )
 
     # What the feed calls: none of these may wait.
 

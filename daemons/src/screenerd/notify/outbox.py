@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -117,6 +117,7 @@ class _Lane:
     closed_reason: str = ""
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     overflowed: bool = False
+    task: asyncio.Task[None] | None = None
 
     def offer(self, held: Held) -> None:
         """Takes a delivery, or its newer state; leaves it in the store if the lane is full."""
@@ -203,6 +204,7 @@ class Notifier:
         self._lanes = {
             channel.name: _Lane(channel, Pacer(limits_for(channel))) for channel in channels
         }
+        self._group: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
         self._settled: set[int] = set()
         self._next_try: dict[int, int] = {}
@@ -256,16 +258,31 @@ class Notifier:
 
     async def run(self) -> None:
         """Delivers until cancelled. What is not recorded as sent by then is sent next time."""
-        async with AsyncExitStack() as stack:
-            senders = {}
-            for name, lane in self._lanes.items():
-                guard = guard_for(lane.channel, self._endpoints)
-                session = await stack.enter_async_context(self._open(guard))
-                senders[name] = Sender(session, guard, self._deadline)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(), name="notify-read")
-                for name, lane in self._lanes.items():
-                    group.create_task(self._deliver(lane, senders[name]), name=f"notify-{name}")
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._read(), name="notify-read")
+            for lane in self._lanes.values():
+                self._start(lane)
+
+    def put(self, channel: ChannelConfig) -> None:
+        """Adds a channel, or takes the place of the one of its name; what waits for it stays."""
+        self.remove(channel.name)
+        lane = _Lane(channel, Pacer(limits_for(channel)))
+        self._lanes[channel.name] = lane
+        self._start(lane)
+        self._wake.set()
+
+    def remove(self, name: str) -> None:
+        """Delivers to a channel no longer; what still waits for it is given up."""
+        lane = self._lanes.pop(name, None)
+        if lane is not None and lane.task is not None:
+            lane.task.cancel()
+
+    def _start(self, lane: _Lane) -> None:
+        if self._group is not None:
+            lane.task = self._group.create_task(
+                self._serve(lane), name=f"notify-{lane.channel.name}"
+            )
 
     # The reader
 
@@ -327,6 +344,12 @@ class Notifier:
                 await self._wake.wait()
 
     # The lanes
+
+    async def _serve(self, lane: _Lane) -> None:
+        """Opens what a lane sends through, and delivers until cancelled."""
+        guard = guard_for(lane.channel, self._endpoints)
+        async with self._open(guard) as session:
+            await self._deliver(lane, Sender(session, guard, self._deadline))
 
     async def _deliver(self, lane: _Lane, sender: Sender) -> None:
         """Sends what waits in a lane, one message at a time."""

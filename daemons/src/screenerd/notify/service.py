@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
+
+from pydantic import SecretStr
 
 from screenerd.bus.port import Bus, Subscription
 from screenerd.clock import Clock
-from screenerd.model import Alert
-from screenerd.notify.channels import PUBLIC, ChannelConfig, Endpoints
+from screenerd.model import Alert, SettingsChanged
+from screenerd.notify.channels import PUBLIC, ChannelConfig, DiscordChannel, Endpoints
 from screenerd.notify.outbox import Notifier
 from screenerd.store.port import Store
 
@@ -27,30 +30,63 @@ class Notify:
         clock: Clock,
         channels: Sequence[ChannelConfig],
         *,
+        rules: Collection[str] = (),
         endpoints: Endpoints = PUBLIC,
     ) -> None:
-        """Takes its ports and channels; subscribes at once, so that no alert is missed."""
+        """Takes its ports and channels; subscribes at once, so that no alert is missed.
+
+        Args:
+            bus: where alerts come from.
+            store: keeps the outbox, and what users have chosen.
+            clock: what tells the time.
+            channels: those of the configuration.
+            rules: the names of all rules.
+            endpoints: where Discord and Telegram are.
+        """
+        self._rules = set(rules)
         self.notifier = Notifier(store, channels, clock, endpoints=endpoints)
-        self._store, self._clock, self._channels = store, clock, tuple(channels)
-        self._alerts: Subscription = bus.subscribe("notify", Alert, limit=100_000)
+        self._store, self._clock = store, clock
+        self._messages: Subscription = bus.subscribe(
+            "notify", Alert, SettingsChanged, limit=100_000
+        )
 
     async def run(self) -> None:
         """Delivers until the bus is closed; what is left then is delivered next time."""
+        for user in await self._store.all_settings():
+            await self._put_user(user)
         await self._catch_up()
         async with asyncio.TaskGroup() as group:
             delivering = group.create_task(self.notifier.run())
-            async for alert in self._alerts:
-                if isinstance(alert, Alert):
-                    await self.notifier.accept(alert)
+            async for message in self._messages:
+                match message:
+                    case Alert():
+                        await self.notifier.accept(message)
+                    case SettingsChanged():
+                        await self._put_user(message.user)
             delivering.cancel()
+
+    async def _put_user(self, user: str) -> None:
+        """A user's own channel, as the user has chosen it."""
+        settings = await self._store.settings(user)
+        switches = (await self._store.user_switches()).get(user, {})
+        off = {rule for rule, switch in switches.items() if not switch.enabled}
+        wanted = (set(settings.selected_alerts) or self._rules) - off
+        name = user_channel(user)
+        if settings.webhook_url is None or not settings.notification_enabled or not wanted:
+            self.notifier.remove(name)
+            return
+        url = SecretStr(settings.webhook_url)
+        self.notifier.put(DiscordChannel(name=name, url=url, rules=frozenset(wanted)))
 
     async def _catch_up(self) -> None:
         """What each channel should have been handed and was not; nothing older than the channel."""
         newest = max((one.triggered_at for one in await self._store.alerts(0)), default=0)
-        for channel in self._channels:
-            mark = f"channel:{channel.name}"
-            since = await self._store.first_seen(mark, self._clock.now_ms())
-            for alert in await self._store.unclaimed(
-                channel.name, max(since, newest - LOOK_BACK_MS)
-            ):
-                await self.notifier.accept(alert, only=channel.name)
+        for name in self.notifier.status:
+            since = await self._store.first_seen(f"channel:{name}", self._clock.now_ms())
+            for alert in await self._store.unclaimed(name, max(since, newest - LOOK_BACK_MS)):
+                await self.notifier.accept(alert, only=name)
+
+
+def user_channel(user: str) -> str:
+    """What a user's own channel is called: in logs, too, so it does not tell who."""
+    return "user-" + hashlib.sha256(user.encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import structlog
 import screener
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
+from screenerd.columns import candles_frame
 from screenerd.model import (
     MINUTE_MS,
     Alert,
@@ -20,11 +21,14 @@ from screenerd.model import (
     Candle,
     CandleBatch,
     Followed,
+    Metrics,
+    RuleSwitch,
     Stamps,
     Unfollowed,
 )
 from screenerd.screen import state
 from screenerd.store.port import Store
+from screenerd.switches import with_cooldowns
 
 log = structlog.get_logger("screen")
 
@@ -38,12 +42,11 @@ stored already are not raised again."""
 
 WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
-TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
-CANDLE_COLUMNS = (
-    "symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume",
-    "trades", "taker_buy_volume", "taker_buy_quote_volume", "source",
-)  # fmt: skip
+METRICS_AFTER_SECONDS = 0.1
+"""Metrics are told so long after the first close of a burst: most of its symbols are in by then."""
+
+TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
 
 @dataclass(slots=True)
@@ -96,9 +99,17 @@ class Screen:
         self._engine = screener.Engine(rules=self._rules, exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
         self._followed_from: dict[str, int] = {}
+        self._switches: dict[str, RuleSwitch] = {}
+        self._untold: set[str] = set()
+        self._closed = asyncio.Event()
         self._messages: Subscription = bus.subscribe(
-            NAME, CandleBatch, Bars, Followed, Unfollowed, limit=10_000
+            NAME, CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, limit=10_000
         )
+
+    @property
+    def rules(self) -> screener.RuleSet:
+        """The rules as they were before anybody switched them."""
+        return self._rules
 
     @property
     def engine(self) -> screener.Engine:
@@ -109,8 +120,11 @@ class Screen:
         """Rebuilds what it knew, then screens until the bus is closed."""
         await self._rebuild()
         self.rebuilt.set()
-        async for message in self._messages:
-            await self._take(message)
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(self._tell_metrics())
+            async for message in self._messages:
+                await self._take(message)
+            telling.cancel()
 
     # What it knew.
 
@@ -119,13 +133,15 @@ class Screen:
 
         What closed before the very first start is not judged: it was nobody's.
         """
+        self._switches = await self._store.rule_switches()
+        self._apply_switches()
         mark = f"screen:{self._exchange}"
         self.judged_from = await self._store.first_seen(mark, self._clock.now_ms() - MINUTE_MS)
         held = await self._store.newest(self._exchange)
         newest = max(held.values(), default=None)
         if newest is not None and not await self._load(newest):
             await self._rebuild_from_store(sorted(held), newest)
-        self.status.symbols = len(self._engine.symbols)
+        self._touch(self._engine.symbols)
 
     async def _load(self, newest: int) -> bool:
         if self._state_file is None:
@@ -134,7 +150,7 @@ class Screen:
         if kept is None:
             return False
         self._engine, self.judged_from = kept
-        self._engine.set_rules(self._rules)
+        self._apply_switches()
         self.status.last_minute = newest
         return True
 
@@ -175,6 +191,9 @@ class Screen:
                 pl.DataFrame({name: [getattr(one, name) for one in before] for name in columns})
             )
 
+    def _apply_switches(self) -> None:
+        self._engine.set_rules(with_cooldowns(self._rules, self._switches))
+
     async def keep(self) -> None:
         """Writes the engine down for the next start, once all it has raised is stored."""
         if self._state_file is None or not self.status.last_minute:
@@ -204,13 +223,34 @@ class Screen:
                 for symbol in message.symbols:
                     self._engine.remove(symbol)
                 self.status.symbols = len(self._engine.symbols)
+            case RuleSwitch():
+                self._switches[message.rule] = message
+                self._apply_switches()
 
     async def _screen(self, batch: CandleBatch) -> None:
         self._warm_up([candle for candle in batch.candles if self._is_history(candle)])
         for candle in batch.candles:
             if not self._is_history(candle):
                 await self._judge(candle)
+        self._touch([candle.symbol for candle in batch.candles])
+
+    def _touch(self, symbols: Iterable[str]) -> None:
+        """Metrics of these symbols have changed."""
         self.status.symbols = len(self._engine.symbols)
+        self._untold.update(symbols)
+        if self._untold:
+            self._closed.set()
+
+    async def _tell_metrics(self) -> None:
+        """What has changed, once a burst; never before the alerts of the burst."""
+        while True:
+            await self._closed.wait()
+            await asyncio.sleep(METRICS_AFTER_SECONDS)
+            self._closed.clear()
+            symbols, self._untold = list(self._untold), set()
+            frame = await asyncio.to_thread(self._engine.snapshot)
+            changed = frame.filter(pl.col("symbol").is_in(symbols))
+            await self._bus.publish(Metrics(self._exchange, changed))
 
     def _is_history(self, candle: Candle) -> bool:
         """Whether a minute closed before anybody was to judge it."""
@@ -218,10 +258,7 @@ class Screen:
 
     def _warm_up(self, candles: Sequence[Candle]) -> None:
         if candles:
-            columns = {
-                name: [getattr(candle, name) for candle in candles] for name in CANDLE_COLUMNS
-            }
-            self._engine.warm_up(pl.DataFrame(columns))
+            self._engine.warm_up(candles_frame(candles))
 
     def _take_bars(self, bars: Bars) -> None:
         times, closes = [at for at, _ in bars.closes], [close for _, close in bars.closes]
@@ -244,6 +281,9 @@ class Screen:
         self.status.candles += 1
         self.status.last_minute = max(self.status.last_minute, candle.open_time)
         for alert in raised:
+            switch = self._switches.get(alert.rule)
+            if switch is not None and not switch.enabled:
+                continue
             if (str(alert.id), alert.state) not in self._raised:
                 await self._bus.publish(self._tell(alert, candle))
 

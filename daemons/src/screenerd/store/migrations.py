@@ -166,7 +166,22 @@ _AUDIT = Migration(
     ),
 )
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_CANDLES, _ALERTS, _AUDIT)
+_USERS = Migration(
+    4,
+    "rules as users have them",
+    (
+        """CREATE TABLE user_rules (
+    user_id TEXT NOT NULL,
+    rule_type TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    cooldown_ms INTEGER,
+    PRIMARY KEY (user_id, rule_type)
+) WITHOUT ROWID, STRICT""",
+        "CREATE INDEX alert_history_symbol ON alert_history (symbol, triggered_at)",
+    ),
+)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_CANDLES, _ALERTS, _AUDIT, _USERS)
 """Every step, in order."""
 
 _REGISTER = """CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter
+from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter, RuleSwitch
 
 
 class StoreError(Exception):
@@ -74,6 +74,24 @@ class AuditRow:
     holes: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    """Which alerts are asked for; what is `None` is not asked."""
+
+    symbol: str | None = None
+    rule: str | None = None
+    since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user has chosen: rules to be told of (none: all), where to, and whether at all."""
+
+    selected_alerts: tuple[str, ...] = ()
+    webhook_url: str | None = None
+    notification_enabled: bool = True
+
+
 class Store(Protocol):
     """Candles, alerts and deliveries; every write is durable when it returns."""
 
@@ -114,6 +132,15 @@ class Store(Protocol):
         """
         ...
 
+    async def page(
+        self, exchange: str, symbol: str, start: int | None, end: int | None, limit: int
+    ) -> pl.DataFrame:
+        """At most `limit` closed candles of a symbol that open in [start, end), oldest first.
+
+        The first of them, or where `start` is `None` the last; columns as those of `minutes`.
+        """
+        ...
+
     async def held(self, exchange: str, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
         """The runs of minutes of every symbol that are held, as [first, end) in ms."""
         ...
@@ -141,6 +168,40 @@ class Store(Protocol):
 
     async def alerts(self, since: int) -> list[Alert]:
         """Alerts triggered at `since` or later, oldest first."""
+        ...
+
+    async def alert_page(
+        self, wanted: AlertFilter, limit: int, offset: int
+    ) -> tuple[list[Alert], int]:
+        """A page of alerts, newest first, and how many there are in all."""
+        ...
+
+    async def rule_switches(self) -> dict[str, RuleSwitch]:
+        """What was changed of the rules for everybody, by rule."""
+        ...
+
+    async def set_rule_switch(self, switch: RuleSwitch) -> None:
+        """Changes a rule for everybody."""
+        ...
+
+    async def user_switches(self) -> dict[str, dict[str, RuleSwitch]]:
+        """What users have changed of the rules for themselves, by user and rule."""
+        ...
+
+    async def set_user_switch(self, user: str, switch: RuleSwitch) -> None:
+        """Changes a rule for one user."""
+        ...
+
+    async def settings(self, user: str) -> Settings:
+        """What a user has chosen; the defaults if nothing."""
+        ...
+
+    async def set_settings(self, user: str, settings: Settings, now: int) -> None:
+        """Keeps what a user has chosen."""
+        ...
+
+    async def all_settings(self) -> dict[str, Settings]:
+        """What every user has chosen."""
         ...
 
     async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:

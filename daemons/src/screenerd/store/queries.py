@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+import orjson
 import polars as pl
 
-from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter
+from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
 from screenerd.store.audit import Held, Span, audit_symbol
-from screenerd.store.port import AuditRow, Delivery
+from screenerd.store.port import AlertFilter, AuditRow, Delivery, Settings
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
@@ -85,6 +86,8 @@ _RUNS = (
     "FROM held CROSS JOIN candles_1m AS c ON c.exchange = ?1 AND c.symbol = held.name "
     "AND c.time >= ?2 AND c.time < ?3) GROUP BY symbol, run ORDER BY symbol, run"
 )
+_EARLIEST: Final = -(1 << 62)
+_LATEST: Final = 1 << 62
 _DELIVERY_WIDTH: Final = DELIVERY_COLUMNS.count(",") + 1
 
 
@@ -129,6 +132,31 @@ def minutes(
     return pl.DataFrame(rows, schema=_FRAME, orient="row")
 
 
+def page(
+    connection: sqlite3.Connection,
+    exchange: str,
+    symbol: str,
+    start: int | None,
+    end: int | None,
+    limit: int,
+) -> pl.DataFrame:
+    """The first candles that open in [start, end), or without a start the last; oldest first."""
+    order = "time" if start is not None else "time DESC"
+    found = connection.execute(
+        _MINUTES.replace("ORDER BY time", f"ORDER BY {order} LIMIT ?"),
+        (
+            exchange,
+            symbol,
+            _EARLIEST if start is None else start,
+            _LATEST if end is None else end,
+            limit,
+        ),
+    ).fetchall()
+    if start is None:
+        found.reverse()
+    return pl.DataFrame(found, schema=_FRAME, orient="row")
+
+
 def held(
     connection: sqlite3.Connection, exchange: str, start: int, end: int
 ) -> dict[str, list[tuple[int, int]]]:
@@ -145,6 +173,39 @@ def journal(
     """Every version received in [start, end) of minutes from `opens_from` on, as they arrived."""
     found = connection.execute(_JOURNAL, (exchange, start, end, opens_from))
     return [candle_from(row) for row in found]
+
+
+def marks(connection: sqlite3.Connection, exchange: str) -> tuple[int, int]:
+    """Up to where the journal of an exchange and the alerts go."""
+    journal_mark: int = connection.execute(
+        "SELECT coalesce(max(id), 0) FROM candle_journal WHERE exchange = ?", (exchange,)
+    ).fetchone()[0]
+    alert_mark: int = connection.execute(
+        "SELECT coalesce(max(rowid), 0) FROM alert_history"
+    ).fetchone()[0]
+    return journal_mark, alert_mark
+
+
+def journalled_after(
+    connection: sqlite3.Connection, exchange: str, mark: int, limit: int
+) -> tuple[list[Candle], int]:
+    """At most so many versions journalled after a mark, in order, and the next mark."""
+    found = connection.execute(
+        f"SELECT {CANDLE_COLUMNS}, id FROM candle_journal "  # noqa: S608
+        "WHERE id > ? AND exchange = ? ORDER BY id LIMIT ?",
+        (mark, exchange, limit),
+    ).fetchall()
+    return [candle_from(row) for row in found], found[-1][-1] if found else mark
+
+
+def alerts_after(connection: sqlite3.Connection, mark: int, limit: int) -> tuple[list[Alert], int]:
+    """At most so many alerts stored after a mark, in order, and the next mark."""
+    found = connection.execute(
+        f"SELECT {_TOLD_COLUMNS}, rowid FROM alert_history "  # noqa: S608
+        "WHERE rowid > ? ORDER BY rowid LIMIT ?",
+        (mark, limit),
+    ).fetchall()
+    return [alert_from(row) for row in found], found[-1][-1] if found else mark
 
 
 def oldest_arrival(
@@ -189,6 +250,60 @@ def newest_bars(connection: sqlite3.Connection, exchange: str) -> dict[tuple[str
 def alerts(connection: sqlite3.Connection, since: int) -> list[Alert]:
     """Alerts triggered at `since` or later, oldest first."""
     return [alert_from(row) for row in connection.execute(_ALERTS, (since,))]
+
+
+def alert_page(
+    connection: sqlite3.Connection, wanted: AlertFilter, limit: int, offset: int
+) -> tuple[list[Alert], int]:
+    """A page of alerts, newest first, and how many there are in all."""
+    asked = {
+        "symbol = ?": wanted.symbol,
+        "alert_type = ?": wanted.rule,
+        "triggered_at >= ?": wanted.since,
+    }
+    values = [value for value in asked.values() if value is not None]
+    where = " AND ".join(key for key, value in asked.items() if value is not None) or "TRUE"
+    total: int = connection.execute(
+        f"SELECT count(*) FROM alert_history WHERE {where}",  # noqa: S608
+        values,
+    ).fetchone()[0]
+    found = connection.execute(
+        f"SELECT {_TOLD_COLUMNS} FROM alert_history WHERE {where} "  # noqa: S608
+        "ORDER BY triggered_at DESC, symbol, alert_type, id LIMIT ? OFFSET ?",
+        (*values, limit, offset),
+    )
+    return [alert_from(row) for row in found], total
+
+
+def rule_switches(connection: sqlite3.Connection) -> dict[str, RuleSwitch]:
+    """What was changed of the rules for everybody."""
+    found = connection.execute(
+        "SELECT rule_type, enabled, json_extract(config, '$.cooldown_ms') FROM alert_rules"
+    )
+    return {rule: RuleSwitch(rule, bool(enabled), cooldown) for rule, enabled, cooldown in found}
+
+
+def user_switches(connection: sqlite3.Connection) -> dict[str, dict[str, RuleSwitch]]:
+    """What users have changed of the rules for themselves."""
+    switches: dict[str, dict[str, RuleSwitch]] = {}
+    for user, rule, enabled, cooldown in connection.execute(
+        "SELECT user_id, rule_type, enabled, cooldown_ms FROM user_rules"
+    ):
+        switches.setdefault(user, {})[rule] = RuleSwitch(rule, bool(enabled), cooldown)
+    return switches
+
+
+def settings(connection: sqlite3.Connection, user: str | None = None) -> dict[str, Settings]:
+    """What a user, or every user, has chosen."""
+    found = connection.execute(
+        "SELECT user_id, selected_alerts, webhook_url, notification_enabled FROM user_settings "
+        "WHERE ?1 IS NULL OR user_id = ?1",
+        (user,),
+    )
+    return {
+        name: Settings(tuple(orjson.loads(selected)), url, bool(enabled))
+        for name, selected, url, enabled in found
+    }
 
 
 def unclaimed(connection: sqlite3.Connection, channel: str, since: int) -> list[Alert]:

@@ -12,10 +12,10 @@ from typing import Self
 import polars as pl
 
 from screenerd.clock import Clock
-from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter
+from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
 from screenerd.store import queries
 from screenerd.store.audit import whole_hours
-from screenerd.store.port import AuditRow, Delivery
+from screenerd.store.port import AlertFilter, AuditRow, Delivery, Settings
 from screenerd.store.readers import Readers
 
 
@@ -80,6 +80,19 @@ class SqliteReader:
             partial(queries.minutes, exchange=exchange, symbols=symbols, start=start, end=end)
         )
 
+    async def page(
+        self, exchange: str, symbol: str, start: int | None, end: int | None, limit: int
+    ) -> pl.DataFrame:
+        """At most `limit` closed candles of a symbol that open in [start, end), oldest first.
+
+        The first of them, or where `start` is `None` the last; columns as those of `minutes`.
+        """
+        return await self._readers.run(
+            partial(
+                queries.page, exchange=exchange, symbol=symbol, start=start, end=end, limit=limit
+            )
+        )
+
     async def held(self, exchange: str, start: int, end: int) -> dict[str, list[tuple[int, int]]]:
         """The runs of minutes of every symbol that are held, as [first, end) in ms."""
         return await self._readers.run(
@@ -96,6 +109,22 @@ class SqliteReader:
         return await self._readers.run(
             partial(queries.journal, exchange=exchange, start=start, end=end, opens_from=opens_from)
         )
+
+    async def marks(self, exchange: str) -> tuple[int, int]:
+        """Up to where the journal and the alerts go now, for `journalled_after`, `alerts_after`."""
+        return await self._readers.run(partial(queries.marks, exchange=exchange))
+
+    async def journalled_after(
+        self, exchange: str, mark: int, limit: int
+    ) -> tuple[list[Candle], int]:
+        """At most so many versions journalled after a mark, in order, and the next mark."""
+        return await self._readers.run(
+            partial(queries.journalled_after, exchange=exchange, mark=mark, limit=limit)
+        )
+
+    async def alerts_after(self, mark: int, limit: int) -> tuple[list[Alert], int]:
+        """At most so many alerts stored after a mark, in order, and the next mark."""
+        return await self._readers.run(partial(queries.alerts_after, mark=mark, limit=limit))
 
     async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
         """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
@@ -114,6 +143,31 @@ class SqliteReader:
     async def alerts(self, since: int) -> list[Alert]:
         """Alerts triggered at `since` or later, oldest first."""
         return await self._readers.run(partial(queries.alerts, since=since))
+
+    async def alert_page(
+        self, wanted: AlertFilter, limit: int, offset: int
+    ) -> tuple[list[Alert], int]:
+        """A page of alerts, newest first, and how many there are in all."""
+        return await self._readers.run(
+            partial(queries.alert_page, wanted=wanted, limit=limit, offset=offset)
+        )
+
+    async def rule_switches(self) -> dict[str, RuleSwitch]:
+        """What was changed of the rules for everybody, by rule."""
+        return await self._readers.run(queries.rule_switches)
+
+    async def user_switches(self) -> dict[str, dict[str, RuleSwitch]]:
+        """What users have changed of the rules for themselves, by user and rule."""
+        return await self._readers.run(queries.user_switches)
+
+    async def settings(self, user: str) -> Settings:
+        """What a user has chosen; the defaults if nothing."""
+        found = await self._readers.run(partial(queries.settings, user=user))
+        return found.get(user, Settings())
+
+    async def all_settings(self) -> dict[str, Settings]:
+        """What every user has chosen."""
+        return await self._readers.run(queries.settings)
 
     async def unclaimed(self, channel: str, since: int) -> list[Alert]:
         """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from screenerd.clock import Clock
-from screenerd.model import Alert
+from screenerd.model import Alert, RuleSwitch
 from screenerd.store import queries, writes
 from screenerd.store.audit import HOUR_MS, Span, hour_of
 from screenerd.store.connect import (
@@ -25,7 +25,7 @@ from screenerd.store.connect import (
     open_writer,
 )
 from screenerd.store.lock import FileLock
-from screenerd.store.port import Delivery, StoreError, StoreHealth
+from screenerd.store.port import Delivery, Settings, StoreError, StoreHealth
 from screenerd.store.reader import SqliteReader
 from screenerd.store.retention import STEP_ROWS, delete_some, outdated
 from screenerd.store.writer import Files, GroupWriter
@@ -160,6 +160,18 @@ class SqliteStore(SqliteReader):
     async def first_seen(self, name: str, now: int) -> int:
         """When something was first heard of, ms: now, which is kept, if it never was."""
         return await self._writer.run(partial(writes.first_seen, name=name, now=now))
+
+    async def set_rule_switch(self, switch: RuleSwitch) -> None:
+        """Changes a rule for everybody."""
+        await self._writer.run(partial(writes.set_rule_switch, switch=switch))
+
+    async def set_user_switch(self, user: str, switch: RuleSwitch) -> None:
+        """Changes a rule for one user."""
+        await self._writer.run(partial(writes.set_user_switch, user=user, switch=switch))
+
+    async def set_settings(self, user: str, settings: Settings, now: int) -> None:
+        """Keeps what a user has chosen."""
+        await self._writer.run(partial(writes.set_settings, user=user, settings=settings, now=now))
 
     async def delivered(self, delivery: Delivery, at: int) -> None:
         """Records that a delivery was made; sets `webhook_sent` of its alert."""

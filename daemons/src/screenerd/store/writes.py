@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter
+import orjson
+
+from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter, RuleSwitch
 from screenerd.store.audit import Span
-from screenerd.store.port import AuditRow, Delivery, StoreError
+from screenerd.store.port import AuditRow, Delivery, Settings, StoreError
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
@@ -277,6 +279,36 @@ def set_tracking(connection: sqlite3.Connection, exchange: str, symbol: str, spa
             "INSERT OR REPLACE INTO tracking (exchange, symbol, since, until) VALUES (?, ?, ?, ?)",
             key,
         )
+
+
+def set_rule_switch(connection: sqlite3.Connection, switch: RuleSwitch) -> None:
+    """Changes a rule for everybody."""
+    config = orjson.dumps({"cooldown_ms": switch.cooldown_ms}).decode()
+    connection.execute(
+        "INSERT INTO alert_rules (rule_type, enabled, config) VALUES (?1, ?2, ?3) "
+        "ON CONFLICT (rule_type) DO UPDATE SET enabled = ?2, config = ?3",
+        (switch.rule, switch.enabled, config),
+    )
+
+
+def set_user_switch(connection: sqlite3.Connection, user: str, switch: RuleSwitch) -> None:
+    """Changes a rule for one user."""
+    connection.execute(
+        "INSERT OR REPLACE INTO user_rules (user_id, rule_type, enabled, cooldown_ms) "
+        "VALUES (?, ?, ?, ?)",
+        (user, switch.rule, switch.enabled, switch.cooldown_ms),
+    )
+
+
+def set_settings(connection: sqlite3.Connection, user: str, settings: Settings, now: int) -> None:
+    """Keeps what a user has chosen."""
+    selected = orjson.dumps(settings.selected_alerts).decode()
+    connection.execute(
+        "INSERT OR REPLACE INTO user_settings "
+        "(user_id, selected_alerts, webhook_url, notification_enabled, updated_at) "
+        "VALUES (?, ?, ?, ?, ?)",
+        (user, selected, settings.webhook_url, settings.notification_enabled, now),
+    )
 
 
 def record_audit(connection: sqlite3.Connection, exchange: str, rows: Iterable[AuditRow]) -> None:

@@ -1,0 +1,27 @@
+"""Rules as a user has changed them: switched off, or with another cooldown. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from screener import RuleSet
+from screenerd.model import RuleSwitch
+
+_COOLDOWN = re.compile(r"^cooldown = .*$", re.MULTILINE)
+
+
+def with_cooldowns(rules: RuleSet, switches: Mapping[str, RuleSwitch]) -> RuleSet:
+    """The same rules with the cooldowns that were set; their versions tell them apart.
+
+    A rule that is off stays in the set, so that its cooldowns and windows are right when it is
+    switched on again.
+    """
+    texts = []
+    for rule in rules:
+        switch = switches.get(rule.name)
+        text = rule.to_toml()
+        if switch is not None and switch.cooldown_ms is not None:
+            text = _COOLDOWN.sub(f'cooldown = "{switch.cooldown_ms // 1000}s"', text)
+        texts.append(text)
+    return RuleSet.parse("\n".join(texts), floors=rules.floors)
