@@ -1,0 +1,552 @@
+/** The page in a real browser, on a real server with the built-in market. */
+
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { after, before, test } from "node:test";
+
+import axe from "axe-core";
+
+import { launch, open } from "./browser.mjs";
+import { Server } from "./server.mjs";
+import { until } from "./until.mjs";
+
+const SYMBOLS = 40;
+const SPEED = 120;
+const ARTEFACTS = new URL("artefacts/", import.meta.url).pathname;
+const PHONE = {
+  viewport: { width: 360, height: 740 },
+  isMobile: true,
+  hasTouch: true,
+  deviceScaleFactor: 2,
+};
+
+let server;
+let browser;
+
+before(async () => {
+  await mkdir(ARTEFACTS, { recursive: true });
+  server = new Server({ speed: SPEED });
+  await server.start();
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** A test on a page of its own, in which nothing may go wrong. */
+function visit(name, options, body) {
+  test(name, { timeout: 240_000 }, async () => {
+    const page = await open(browser, server.url, options);
+    try {
+      await filled(page);
+      await body(page);
+      assert.deepEqual(page.wrong, []);
+    } catch (error) {
+      await page.screenshot({ path: `${ARTEFACTS}failed.png` });
+      const wrong = JSON.stringify(page.wrong, null, 1);
+      error.message += `\nwrong in the page: ${wrong}\n${server.log.slice(-2000)}`;
+      throw error;
+    } finally {
+      await page.context().close();
+    }
+  });
+}
+
+const shot = (page, name) => page.screenshot({ path: `${ARTEFACTS}${name}.png` });
+const symbols = (page) =>
+  page.$$eval("#rows .line", (lines) => lines.map((line) => line.dataset.symbol));
+const state = (page) => page.getAttribute("#status-button [data-value=connection]", "data-state");
+const selected = (page) =>
+  page.$$eval("#rows .line[aria-selected=true]", ([line]) => line?.dataset.symbol ?? null);
+
+/** What a column shows, from the top. */
+async function column(page, title) {
+  return page.evaluate((title) => {
+    const heads = [...document.querySelectorAll("#heads > div")].map((head) => head.textContent);
+    const at = heads.indexOf(title);
+    return [...document.querySelectorAll("#rows .line")].map(
+      (line) => line.children[at].textContent,
+    );
+  }, title);
+}
+
+const numbers = (texts) =>
+  texts.filter((text) => text !== "–").map((text) => Number(text.replace("−", "-")));
+
+async function filled(page) {
+  const full = async () => {
+    const ready = (await column(page, "5m")).filter((text) => text !== "–");
+    return ready.length === SYMBOLS && (await state(page)) === "live";
+  };
+  await until(full, { what: `${SYMBOLS} symbols have numbers` });
+}
+
+/** The alerts in the feed, newest first. */
+const alerts = (page) =>
+  page.$$eval("#feed li", (items) =>
+    items.map((item) => ({
+      symbol: item.dataset.symbol,
+      rule: item.dataset.rule,
+      time: Date.parse(item.querySelector("time").dateTime),
+    })),
+  );
+
+function isOrdered(values, direction) {
+  const way = direction === "ascending" ? 1 : -1;
+  return (
+    values.length > 1 &&
+    values.every((value, index) => index === 0 || (value - values[index - 1]) * way >= 0)
+  );
+}
+
+visit("the table fills, and its lines of the last hour", {}, async (page) => {
+  assert.equal((await symbols(page)).length, SYMBOLS);
+  assert.ok((await symbols(page)).includes("币安人生USDT"));
+  await until(() => page.$$eval(".spark polyline", (lines) => lines.length >= 20), {
+    what: "lines are drawn",
+  });
+  assert.equal(await page.textContent("#count"), String(SYMBOLS));
+  assert.equal(await page.getAttribute("#banner", "hidden"), "");
+});
+
+visit("numbers move, and alerts arrive, without a reload", {}, async (page) => {
+  const before = await column(page, "Price");
+  await until(async () => (await column(page, "Price")).join() !== before.join(), {
+    what: "a price moves",
+  });
+  const told = () => page.textContent("#announcer");
+  await until(told, { seconds: 60, what: "an alert is told" });
+  const newest = (await alerts(page))[0].time;
+  const arrived = () => alerts(page).then((list) => list.find(({ time }) => time > newest));
+  const alert = await until(arrived, { seconds: 60, what: "an alert arrives" });
+  const line = page.locator(`#feed li[data-symbol="${alert.symbol}"]`).first();
+  assert.match(await line.textContent(), /%.*q?change_\d+[mhd] [≥≤]/s);
+  const marked = () =>
+    page.$eval(`.line[data-symbol="${alert.symbol}"] .mark`, (mark) => mark.dataset.tone);
+  await until(async () => ["up", "down"].includes(await marked()), { what: "the row is marked" });
+});
+
+visit("sorts by a column, both ways, and says so", {}, async (page) => {
+  for (const title of ["15m", "Price", "VCP 5m"]) {
+    const head = page.locator("#heads > div", {
+      has: page.getByRole("button", { name: title, exact: true }),
+    });
+    for (const direction of ["descending", "ascending"]) {
+      await head.getByRole("button").click();
+      assert.equal(await head.getAttribute("aria-sort"), direction);
+      const read = async () => (await column(page, title)).map((text) => text.replaceAll(",", ""));
+      const ordered = async () => isOrdered(numbers(await read()), direction);
+      await until(ordered, { seconds: 10, what: `${title} is ${direction}` });
+    }
+  }
+  await page.getByRole("button", { name: "Symbol", exact: true }).click();
+  await until(
+    async () => (await symbols(page)).join() === (await symbols(page)).toSorted().join(),
+    { what: "names are in order" },
+  );
+});
+
+visit(
+  "filters by name, by numbers, by alerts, and says what it does not understand",
+  {},
+  async (page) => {
+    const filter = page.getByLabel("Filter symbols");
+    const shows = (test, what) => until(async () => test(await symbols(page)), { what });
+    await filter.fill("btc");
+    await shows((list) => list.join() === "BTCUSDT", "only BTCUSDT");
+    await filter.fill("人生");
+    await shows((list) => list.join() === "币安人生USDT", "only the Chinese name");
+    await filter.fill("change_1h > 0");
+    await shows((list) => list.length > 0 && list.length < SYMBOLS, "some rise");
+    const allRise = async () => numbers(await column(page, "1h")).every((change) => change >= 0);
+    await until(allRise, { what: "all shown rise" });
+    await filter.fill("chnge_1h > 0");
+    await page.getByText("did you mean `change_1h`?").waitFor();
+    assert.equal(await filter.getAttribute("aria-invalid"), "true");
+    assert.ok((await symbols(page)).length < SYMBOLS, "what was understood before holds");
+    await until(allRise, { what: "all shown rise, still" });
+    await filter.fill("nothing has this name");
+    await page.getByText("No symbol matches.").waitFor();
+    await filter.fill("");
+    await shows((list) => list.length === SYMBOLS, "all again");
+    await until(async () => (await alerts(page)).length > 0, { seconds: 60, what: "an alert" });
+    await page.getByRole("button", { name: "Alerts", exact: true }).first().click();
+    await shows((list) => list.length > 0 && list.length < SYMBOLS, "those with an alert");
+  },
+);
+
+visit("an alert opens the chart at its time, with a marker", {}, async (page) => {
+  await page.locator("#feed li").first().waitFor({ timeout: 60_000 });
+  const [{ symbol }] = await alerts(page);
+  await page.locator(`#feed li[data-symbol="${symbol}"] button`).first().click();
+  await until(async () => (await page.textContent("#chart-symbol")) === symbol, {
+    what: "the symbol's chart",
+  });
+  await until(async () => Number(await page.getAttribute("#chart", "data-markers")) > 0, {
+    what: "a marker",
+  });
+  assert.equal(await selected(page), symbol);
+  assert.match(await page.textContent("#chart-legend"), /O.*H.*L.*C/);
+  for (const interval of ["1m", "15m", "1h", "4h", "8h", "1d", "5m"]) {
+    await page.getByRole("button", { name: interval, exact: true }).last().click();
+    await until(() => page.isHidden("#chart-message"), { what: `the chart of ${interval}` });
+    assert.match(
+      await page.getAttribute("#chart", "aria-label"),
+      new RegExp(`${symbol}, ${interval}: close`),
+    );
+  }
+  const newest = () => page.getAttribute("#chart", "aria-label");
+  const before = await newest();
+  await until(async () => (await newest()) !== before, {
+    seconds: 20,
+    what: "the chart goes on by itself",
+  });
+  await shot(page, "chart");
+});
+
+visit("older bars are fetched when one looks back", {}, async (page) => {
+  await page.locator("#rows .line").first().click();
+  await page.getByRole("button", { name: "1m", exact: true }).last().click();
+  await until(() => page.isHidden("#chart-message"), { what: "the chart" });
+  const older = page.waitForRequest((request) => /candles.*interval=1m.*end=/.test(request.url()));
+  const { x, y, width, height } = await page.locator("#chart").boundingBox();
+  const drag = async () => {
+    await page.mouse.move(x + 20, y + height / 2);
+    await page.mouse.down();
+    await page.mouse.move(x + width - 100, y + height / 2, { steps: 3 });
+    await page.mouse.up();
+  };
+  let found = false;
+  older.then(() => (found = true));
+  await until(async () => found || (await drag()), { what: "older bars are asked for" });
+  await until(() => page.isHidden("#chart-message"), { what: "the chart" });
+});
+
+visit("a rule that is switched off is silent, and speaks again", {}, async (page) => {
+  await page
+    .getByRole("button", { name: /^Rules/ })
+    .first()
+    .click();
+  const rule = page.locator("#rules li[data-rule=pioneer_bull]");
+  const toggle = rule.getByRole("switch");
+  await toggle.click();
+  await until(async () => (await toggle.getAttribute("aria-checked")) === "false", {
+    what: "it is off",
+  });
+  await until(async () => !(await toggle.getAttribute("aria-busy")), { what: "the server agrees" });
+  const { rules } = await server.get("api/rules");
+  assert.equal(rules.find(({ name }) => name === "pioneer_bull").enabled, false);
+
+  const heard = (since) => async () => (await alerts(page)).filter(({ time }) => time > since);
+  const newest = async () => (await alerts(page))[0]?.time ?? 0;
+  // Another rule of the same rise: where it speaks this one would have.
+  const off = await newest();
+  const others = async () => (await heard(off)()).filter((alert) => alert.rule === "big_bull_5m");
+  await until(async () => (await others()).length >= 3, { seconds: 120, what: "others are heard" });
+  const wrongly = (await heard(off)()).filter((alert) => alert.rule === "pioneer_bull");
+  assert.deepEqual(wrongly, []);
+
+  await toggle.click();
+  const on = await newest();
+  const again = async () => (await heard(on)()).some((alert) => alert.rule === "pioneer_bull");
+  await until(again, { seconds: 120, what: "it is heard again" });
+});
+
+visit("what the server refuses of a rule is told, and taken back", {}, async (page) => {
+  await page
+    .getByRole("button", { name: /^Rules/ })
+    .first()
+    .click();
+  const rule = page.locator("#rules li[data-rule=top_hunter]");
+  const cooldown = rule.getByLabel("Cooldown");
+  await cooldown.fill("99999999");
+  await cooldown.blur();
+  await until(() => rule.getByRole("alert").isVisible(), { what: "the refusal is told" });
+  assert.match(await rule.getByRole("alert").textContent(), /cooldown_seconds/);
+  assert.equal(await cooldown.inputValue(), "300");
+  await cooldown.fill("600");
+  await cooldown.blur();
+  await rule.getByText("10 min").waitFor();
+  assert.equal(await rule.getByRole("alert").isVisible(), false);
+  await shot(page, "rules");
+  // The browser itself tells of the refused request.
+  page.wrong = page.wrong.filter((wrong) => !/status of 422/.test(wrong));
+});
+
+visit("comes back by itself after the server was killed", {}, async (page) => {
+  page.serverIsDown = true;
+  await server.kill();
+  await page.locator("#banner").waitFor({ timeout: 5000 });
+  assert.equal(await state(page), "reconnecting");
+  await shot(page, "disconnected");
+  await server.start();
+  await until(async () => (await state(page)) === "live", {
+    seconds: 40,
+    what: "it is live again",
+  });
+  page.serverIsDown = false;
+  assert.equal(await page.isVisible("#banner"), false);
+  await filled(page);
+  const known = (await alerts(page))[0]?.time ?? 0;
+  const arrived = async () => (await alerts(page)).some(({ time }) => time > known);
+  await until(arrived, { seconds: 60, what: "alerts arrive again" });
+});
+
+visit("on a phone: one part at a time, nothing beside the screen", PHONE, async (page) => {
+  const fits = async (what) => {
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.equal(width, 360, `${what} is as wide as the screen`);
+    const wide = await page.$$eval("#feed, #rules, #chart-pane, .bar", (parts) =>
+      parts.filter((part) => part.scrollWidth > part.clientWidth).map((part) => part.outerHTML),
+    );
+    assert.deepEqual(wide, [], `nothing in ${what} is wider than its place`);
+  };
+  await fits("the table");
+  await shot(page, "phone-table");
+  const drawn = () => page.locator(".spark polyline").count();
+  assert.equal(await drawn(), 0, "what cannot be seen is not drawn");
+  await page.$eval("#table-scroller", (scroller) => (scroller.scrollLeft = 10_000));
+  await until(async () => (await drawn()) > 5, { what: "lines are drawn" });
+  await page.$eval("#table-scroller", (scroller) => (scroller.scrollLeft = 0));
+  const tab = (name) => page.locator("#tabs").getByRole("button", { name });
+  await until(async () => Number(await page.textContent("#tabs .badge")) > 0, {
+    seconds: 60,
+    what: "unseen alerts are counted",
+  });
+  await tab("Alerts").tap();
+  await page.locator("#feed li").first().waitFor();
+  await fits("the feed");
+  assert.equal(await page.isVisible("#table-pane"), false);
+  await shot(page, "phone-feed");
+  await page.locator("#feed li button").first().tap();
+  await until(async () => Number(await page.getAttribute("#chart", "data-markers")) > 0, {
+    what: "the chart has a marker",
+  });
+  await fits("the chart");
+  await shot(page, "phone-chart");
+  await tab("Rules").tap();
+  await fits("the rules");
+  await shot(page, "phone-rules");
+  await tab("Table").tap();
+  await page.getByRole("button", { name: "Status" }).tap();
+  await page.getByText("Symbols warm").waitFor();
+  await fits("the status");
+  await shot(page, "phone-status");
+});
+
+for (const theme of ["dark", "light"]) {
+  visit(`${theme}, as the system says`, { colorScheme: theme }, async (page) => {
+    const brightness = () =>
+      page.evaluate(() => {
+        const [red, green, blue] = getComputedStyle(
+          document.querySelector("#table-pane"),
+        ).backgroundColor.match(/\d+/g);
+        return (Number(red) + Number(green) + Number(blue)) / 3;
+      });
+    const isDark = async () => (await brightness()) < 80;
+    assert.equal(await isDark(), theme === "dark");
+    await until(async () => (await alerts(page)).length >= 3, { seconds: 60, what: "some alerts" });
+    await page.locator("#feed li button").first().click();
+    await until(async () => Number(await page.getAttribute("#chart", "data-markers")) > 0, {
+      what: "a marker",
+    });
+    await shot(page, `desktop-${theme}`);
+    await page.locator("#feed").click({ position: { x: 5, y: 5 } });
+    await page.keyboard.press("t");
+    assert.equal(await isDark(), theme === "light");
+    await page.reload();
+    assert.equal(await isDark(), theme === "light", "the choice is remembered");
+  });
+}
+
+/** What of the accessibility rules is broken, one line each. */
+async function barriers(page) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() =>
+    window.axe.run(document, { resultTypes: ["violations"] }),
+  );
+  return violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ html, failureSummary }) => `${id}: ${html}: ${failureSummary}`),
+  );
+}
+
+for (const [name, options, parts] of [
+  ["dark", { colorScheme: "dark" }, ["feed", "rules"]],
+  ["light", { colorScheme: "light" }, ["feed", "rules"]],
+  ["phone", PHONE, ["table", "feed", "chart", "rules"]],
+]) {
+  // Rows that light up are mixed colours for a moment: here they do not.
+  visit(
+    `${name}: nothing keeps anybody out`,
+    { reducedMotion: "reduce", ...options },
+    async (page) => {
+      await until(async () => (await alerts(page)).length > 0, { seconds: 60, what: "an alert" });
+      for (const part of parts) {
+        await page.locator(`[data-show=${part}]:visible`).first().click();
+        assert.deepEqual(await barriers(page), [], part);
+      }
+      await page.getByRole("button", { name: "Help" }).click();
+      assert.deepEqual(await barriers(page), [], "help");
+    },
+  );
+}
+
+visit("the keyboard does everything", {}, async (page) => {
+  await page.keyboard.press("j");
+  const first = await selected(page);
+  assert.ok(first);
+  await page.keyboard.press("ArrowDown");
+  const second = await selected(page);
+  assert.notEqual(second, first);
+  await page.keyboard.press("k");
+  assert.notEqual(await selected(page), second);
+  const id = await page.$eval("#rows .line[aria-selected=true]", (line) => line.id);
+  assert.equal(await page.getAttribute("#table", "aria-activedescendant"), id);
+  await page.keyboard.press("Enter");
+  await until(async () => (await page.textContent("#chart-symbol")) === (await selected(page)), {
+    what: "the chart of the row",
+  });
+
+  const sortedBy = () =>
+    page.$eval(
+      "#heads > :is([aria-sort=ascending], [aria-sort=descending])",
+      (head) => `${head.textContent} ${head.ariaSort}`,
+    );
+  assert.equal(await sortedBy(), "5m descending");
+  await page.keyboard.press("s");
+  assert.equal(await sortedBy(), "15m descending");
+  await page.keyboard.press("S");
+  assert.equal(await sortedBy(), "15m ascending");
+
+  await page.keyboard.press("/");
+  await page.keyboard.type("sol");
+  await until(async () => (await symbols(page)).join() === "SOLUSDT", { what: "the filter holds" });
+  await page.keyboard.press("Escape");
+  await until(async () => (await symbols(page)).length === SYMBOLS, { what: "the filter is gone" });
+  await page.keyboard.press("Escape");
+
+  await page.keyboard.press("?");
+  assert.equal(await page.isVisible("#help"), true);
+  await shot(page, "help");
+  await page.keyboard.press("s");
+  assert.equal(await sortedBy(), "15m ascending", "keys belong to the open dialog");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.isVisible("#help"), false);
+});
+
+visit("single letters can be switched off", {}, async (page) => {
+  await page.keyboard.press("?");
+  await page.getByLabel("Single letters are keys").uncheck();
+  await page.keyboard.press("Escape");
+  const before = await selected(page);
+  await page.keyboard.press("j");
+  await page.keyboard.press("s");
+  assert.equal(await selected(page), before);
+  assert.equal(await page.getAttribute("#heads > :nth-child(3)", "aria-sort"), "descending");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowDown");
+  assert.notEqual(await selected(page), before);
+});
+
+const HOSTILE = "<img src=x onerror=alert(1)>USDT";
+
+async function tellHostile(page) {
+  await page.route("**/api/alerts?**", (route) =>
+    route.fulfill({
+      json: {
+        alerts: [
+          {
+            id: "1",
+            triggered_at: new Date().toISOString(),
+            symbol: HOSTILE,
+            alert_type: "<b>rule</b>",
+            timeframe: "5m",
+            price: 1,
+            change_pct: 2,
+            state: "confirmed",
+            metadata: {
+              title: "<script>alert(2)</script>",
+              direction: 'up" onclick="alert(3)',
+              reason: [{ clause: "<i>x</i> >= 1", left: 1, right: 1 }],
+            },
+          },
+        ],
+        total: 1,
+        limit: 200,
+        offset: 0,
+      },
+    }),
+  );
+}
+
+visit(
+  "what the server tells is text, whatever it looks like",
+  { prepare: tellHostile },
+  async (page) => {
+    const item = page.locator("#feed li", { hasText: "alert(2)" });
+    await item.waitFor();
+    assert.match(
+      await item.textContent(),
+      /<img src=x onerror=alert\(1\)>USDT<script>alert\(2\)<\/script>.*<i>x<\/i> ≥ 1/s,
+    );
+    assert.equal(await page.locator("#feed :is(img, script, b, i:not(.arrow))").count(), 0);
+  },
+);
+
+async function demandToken(page) {
+  await page.route("**/api/**", (route) => {
+    const { authorization } = route.request().headers();
+    const open = route.request().url().endsWith("/api/health");
+    if (open || authorization === "Bearer right") return route.continue();
+    return route.fulfill({
+      status: 401,
+      json: { error: authorization ? "bad_token" : "no_token", message: "say who you are" },
+    });
+  });
+  await page.routeWebSocket("**/ws/alerts", (socket) => {
+    const behind = socket.connectToServer();
+    socket.onMessage((text) => {
+      const { type, token } = JSON.parse(text);
+      if (type === "auth" && token === "right")
+        socket.send(JSON.stringify({ type: "authenticated" }));
+      else if (type === "auth" || !page.letIn)
+        socket.close({ code: 4401, reason: "say who you are" });
+      else behind.send(text);
+      page.letIn ||= type === "auth" && token === "right";
+    });
+  });
+}
+
+test(
+  "asks for a token where the server wants one, and keeps it out of addresses",
+  { timeout: 60_000 },
+  async () => {
+    const page = await open(browser, server.url, { prepare: demandToken });
+    const addresses = [];
+    page.on("request", (request) => addresses.push(request.url()));
+    try {
+      await page.getByText("This server asks for a token").waitFor();
+      await page.getByRole("textbox", { name: "Token" }).fill("wrong");
+      await page.keyboard.press("Enter");
+      await page.getByText("The server does not accept this token.").waitFor();
+      await shot(page, "token");
+      await page.getByRole("textbox", { name: "Token" }).fill("right");
+      await page.getByRole("button", { name: "Connect" }).click();
+      await filled(page);
+      assert.equal(await page.isVisible("#token-dialog"), false);
+      assert.equal(await page.evaluate(() => localStorage.length), 0);
+      await page.reload();
+      page.letIn = false;
+      await filled(page);
+      assert.ok(addresses.every((address) => !address.includes("right")));
+      assert.deepEqual(
+        page.wrong.filter((wrong) => !/status of 401/.test(wrong)),
+        [],
+      );
+    } finally {
+      await page.context().close();
+    }
+  },
+);
