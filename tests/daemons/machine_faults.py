@@ -33,6 +33,7 @@ from screenerd.demo.market import Market
 from screenerd.model import MINUTE_MS, Candle
 from screenerd.persist.service import Persist
 from screenerd.run import up
+from screenerd.serve.settings import ServeConfig
 from screenerd.store.connect import open_writer
 from screenerd.store.port import StoreError
 from screenerd.store.sqlite import SqliteStore
@@ -321,6 +322,7 @@ async def follow(orders: Orders) -> None:
     config = Config(
         exchange=ExchangeConfig(rest_url=orders.rest_url, stream_url=orders.stream_url),
         store=StoreConfig(path=orders.path),
+        serve=ServeConfig(port=0),
         rules=RulesConfig(name=str(orders.rules), floors=False),
     )
     await up(config, clock=orders.clock)

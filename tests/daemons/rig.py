@@ -18,6 +18,7 @@ from screenerd.demo import DemoExchange, Faults, Limits, Market
 from screenerd.demo.market import minutes_frame
 from screenerd.model import MINUTE_MS, Candle
 from screenerd.run import Roles, up
+from screenerd.serve.settings import ServeConfig
 from screenerd.store.sqlite import SqliteStore
 
 NUMBERS = [
@@ -93,6 +94,7 @@ async def running(
         config = Config(
             exchange=there,
             store=StoreConfig(path=path),
+            serve=ServeConfig(port=0),
             rules=RulesConfig(floors=False),
         )
         ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()

@@ -51,6 +51,7 @@ from screenerd.notify.outbox import Notifier
 from screenerd.persist.service import Persist
 from screenerd.run import Roles, up
 from screenerd.screen.service import Screen
+from screenerd.serve.settings import ServeConfig
 from screenerd.store.sqlite import SqliteStore
 
 SYMBOLS = 6
@@ -288,6 +289,7 @@ class Here:
         return Config(
             exchange=ExchangeConfig(rest_url=there.rest_url, stream_url=there.stream_url),
             store=StoreConfig(path=db),
+            serve=ServeConfig(port=0),
             rules=RulesConfig(floors=False),
         )
 

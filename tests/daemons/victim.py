@@ -18,6 +18,7 @@ from scripted import MovedClock
 
 from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
 from screenerd.run import Roles, up
+from screenerd.serve.settings import ServeConfig
 from screenerd.store import writer
 from screenerd.store.sqlite import SqliteStore
 
@@ -31,6 +32,7 @@ async def run_all(orders: Orders) -> None:
     config = Config(
         exchange=ExchangeConfig(rest_url=orders.rest_url, stream_url=orders.stream_url),
         store=StoreConfig(path=orders.path),
+        serve=ServeConfig(port=0),
         rules=RulesConfig(name=str(orders.rules), floors=False),
     )
     ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -16,6 +17,7 @@ from screenerd import logs
 from screenerd.clock import SystemClock
 
 if TYPE_CHECKING:
+    from screenerd.serve.access.keys import KeyFile
     from screenerd.store.port import AuditRow, Delivery
 
 T = TypeVar("T")
@@ -42,13 +44,13 @@ def up(
     symbols: Annotated[int | None, typer.Option(help="Of the built-in market.")] = None,
     rules: Annotated[str | None, typer.Option(help="A preset or a TOML file.")] = None,
     floors: Annotated[bool | None, typer.Option(help="Ask for volume, too.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address the page is served at.")] = None,
+    port: Annotated[int | None, typer.Option(help="Its port.")] = None,
+    serve: Annotated[bool | None, typer.Option(help="REST, WebSocket and the page.")] = None,
     log: Annotated[str | None, typer.Option(help="console or json.")] = None,
 ) -> None:
     """Runs everything in one process, until it is told to stop."""
-    from screener import RuleError, ScreenerError
     from screenerd import run
-    from screenerd.exchange.port import ExchangeError
-    from screenerd.store.port import StoreError
 
     with TemporaryDirectory(prefix="screener-demo-") as folder:
         if demo and db is None:
@@ -62,17 +64,130 @@ def up(
                 "store": {"path": db},
                 "demo": {"speed": speed, "symbols": symbols},
                 "rules": {"name": rules, "floors": floors},
+                "serve": {"host": host, "port": port, "enabled": serve},
                 "log": {"format": log},
             },
         )
         logs.set_up(config.log)
-        try:
-            asyncio.run(run.up_demo(config) if demo else run.up(config))
-        except* (StoreError, ExchangeError, ScreenerError, OSError) as errors:
-            error = _first(errors)
-            where = f"rules {config.rules.name}: " if isinstance(error, RuleError) else ""
-            _say(f"{where}{error}")
-            raise typer.Exit(1) from None
+        _run_daemon(run.up_demo(config) if demo else run.up(config), config)
+
+
+@app.command()
+def serve(
+    file: File = None,
+    db: Database = None,
+    host: Annotated[str | None, typer.Option(help="Address.")] = None,
+    port: Annotated[int | None, typer.Option(help="Its port.")] = None,
+    rules: Annotated[str | None, typer.Option(help="A preset or a TOML file.")] = None,
+    floors: Annotated[bool | None, typer.Option(help="Ask for volume, too.")] = None,
+    log: Annotated[str | None, typer.Option(help="console or json.")] = None,
+) -> None:
+    """REST, WebSocket and the page alone, beside a process that writes the store."""
+    from screenerd import run
+
+    flags = {
+        "store": {"path": db},
+        "rules": {"name": rules, "floors": floors},
+        "serve": {"host": host, "port": port},
+        "log": {"format": log},
+    }
+    config = _load(file, flags)
+    logs.set_up(config.log)
+    _run_daemon(run.serve(config), config)
+
+
+@app.command()
+def top(
+    url: Annotated[str, typer.Option(help="Where the service is.")] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str | None, typer.Option(help="A key, if it asks for one.", envvar="SCREENER_TOKEN")
+    ] = None,
+    symbols: Annotated[str, typer.Option(help="Only these: BTCUSDT,ETHUSDT.")] = "",
+) -> None:
+    """Shows a running service on the terminal: the table and the alerts."""
+    from screenerd.top.app import show
+
+    try:
+        code = show(url, token or None, symbols.replace(",", " ").split())
+    except ValueError as error:
+        _say(str(error))
+        raise typer.Exit(2) from error
+    raise typer.Exit(code)
+
+
+keys_app = typer.Typer(help="Keys for programs that call the API.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+class KeyScope(StrEnum):
+    """What a key may do; each includes those before it."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+Scopes = Annotated[list[KeyScope], typer.Option("--scope", help="May be given again.")]
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    scope: Scopes = [KeyScope.READ],  # noqa: B006 - typer copies it
+    days: Annotated[int | None, typer.Option(min=1, help="How long it is good for.")] = None,
+    file: File = None,
+    db: Database = None,
+) -> None:
+    """Makes a key and prints it: it is shown this once, and stored as a hash."""
+    now = SystemClock().now_ms()
+    until = None if days is None else now + days * 86_400_000
+    keys, failures = _keys(file, db)
+    try:
+        info, secret = keys.create(name, [one.value for one in scope], now, until)
+    except failures as error:
+        _say(str(error))
+        raise typer.Exit(1) from error
+    typer.echo(secret)
+    scopes = ", ".join(sorted(info.scopes))
+    typer.echo(f"key {info.id} ({scopes}): keep it, it is not shown again", err=True)
+
+
+@keys_app.command("list")
+def list_keys(file: File = None, db: Database = None) -> None:
+    """Lists the keys."""
+    keys, failures = _keys(file, db)
+    try:
+        found = keys.list()
+    except failures as error:
+        _say(str(error))
+        raise typer.Exit(1) from error
+    for info in found:
+        ends = "revoked" if info.revoked_at else _iso(info.expires_at) if info.expires_at else "-"
+        made = _iso(info.created_at)
+        typer.echo(f"{info.id}  {made}  {ends}  {','.join(sorted(info.scopes))}  {info.name}")
+    typer.echo(f"{len(found)} keys")
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    key: Annotated[str, typer.Argument(help="Its id.")], file: File = None, db: Database = None
+) -> None:
+    """Makes a key good for nothing, within a second, while a daemon runs, too."""
+    keys, failures = _keys(file, db)
+    try:
+        info = keys.revoke(key)
+    except failures as error:
+        _say(str(error))
+        raise typer.Exit(1) from error
+    typer.echo(f"key {info.id} ({info.name}) is revoked")
+
+
+def _keys(file: Path | None, db: Path | None) -> tuple[KeyFile, tuple[type[Exception], ...]]:
+    """The keys, and what may go wrong with them."""
+    from screenerd.serve.access.keys import KeyFile, KeyFileError
+
+    config = _load(file, {"store": {"path": db}})
+    return KeyFile(config.keys_file), (KeyFileError, ValueError, OSError)
 
 
 @app.command("config")
@@ -165,6 +280,26 @@ async def _resend(config: configuration.Config, channel: str) -> int:
     clock = SystemClock()
     async with SqliteStore(config.store.path, clock) as store:
         return await Notifier(store, config.notify.channels, clock).resend_dead(channel)
+
+
+def _run_daemon(work: Coroutine[Any, Any, None], config: configuration.Config) -> None:
+    """Runs roles until they are told to stop; what goes wrong is told in a line."""
+    import uvloop
+
+    from screener import RuleError, ScreenerError
+    from screenerd.exchange.port import ExchangeError
+    from screenerd.serve.access.keys import KeyFileError
+    from screenerd.serve.settings import ExposedError
+    from screenerd.store.port import StoreError
+
+    expected = (StoreError, ExchangeError, ScreenerError, ExposedError, KeyFileError, OSError)
+    try:
+        uvloop.run(work)
+    except* expected as errors:
+        error = _first(errors)
+        where = f"rules {config.rules.name}: " if isinstance(error, RuleError) else ""
+        _say(f"{where}{error}")
+        raise typer.Exit(1) from None
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

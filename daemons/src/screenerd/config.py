@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from screenerd.notify.channels import ChannelConfig, check_names
+from screenerd.serve.settings import ServeConfig
 
 PREFIX = "SCREENER_"
 """Of environment variables: `SCREENER_STORE__PATH` sets `path` of `[store]`."""
@@ -82,8 +83,14 @@ class Config(_Section):
     store: StoreConfig = StoreConfig()
     rules: RulesConfig = RulesConfig()
     notify: NotifyConfig = NotifyConfig()
+    serve: ServeConfig = ServeConfig()
     demo: DemoConfig = DemoConfig()
     log: LogConfig = LogConfig()
+
+    @property
+    def keys_file(self) -> Path:
+        """Where API keys are kept: beside the store unless said otherwise."""
+        return self.serve.keys_file or self.store.path.with_name(self.store.path.name + ".keys")
 
 
 def load(

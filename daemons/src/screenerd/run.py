@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 
+from screener import RuleSet
 from screenerd.bus.memory import MemoryBus
 from screenerd.bus.port import Subscription
 from screenerd.clock import Clock, SystemClock
@@ -19,17 +20,21 @@ from screenerd.demo.market import Market
 from screenerd.demo.server import DemoExchange
 from screenerd.exchange.binance.rest import BinanceRest
 from screenerd.exchange.binance.stream import BinanceStream, Sinks
-from screenerd.health import Health, Signs, assess
+from screenerd.follow import Follower, ReadOnlyStore
+from screenerd.health import Signs, assess, services
 from screenerd.ingest.service import Ingest
 from screenerd.lag import LoopLag
 from screenerd.memory import Housekeeping
-from screenerd.model import MINUTE_MS, Alert
+from screenerd.model import MINUTE_MS, Alert, Health, SystemStatus
 from screenerd.notify.channels import PUBLIC, Endpoints
 from screenerd.notify.service import Notify
 from screenerd.persist.service import Persist
 from screenerd.screen import service as screen
 from screenerd.screen.service import Screen
+from screenerd.serve.access.keys import KeyFile
+from screenerd.serve.service import Serve, ServeStatus
 from screenerd.store.sqlite import SqliteStore
+from screenerd.telemetry import Figures, Telemetry
 
 log = structlog.get_logger("screenerd")
 
@@ -56,20 +61,53 @@ class Roles:
     clock: Clock
     stop: asyncio.Event
     lag: LoopLag
+    serve: Serve | None = None
 
     @property
     def health(self) -> Health:
         """Whether everything is well, and what is not."""
-        return assess(
-            Signs(
-                now=self.clock.now_ms(),
-                ingest=self.ingest.status,
-                connections=self.stream.connections,
-                refused_until=self.rest.budget.closed_until,
-                store=self.store.health,
-                channels=self.notify.notifier.status,
-                lag=self.lag.recent,
-            )
+        return assess(self._signs)
+
+    @property
+    def system(self) -> SystemStatus:
+        """What those who look from outside are told."""
+        signs = self._signs
+        last = self.ingest.status.last_close
+        return SystemStatus(
+            exchange=self.rest.name,
+            health=assess(signs),
+            services=services(signs),
+            now=signs.now,
+            speed=round(1 / self.clock.real(1), 6),
+            last_close=last + MINUTE_MS if last else 0,
+            symbols=self.ingest.symbols(),
+        )
+
+    @property
+    def figures(self) -> Figures:
+        """What Prometheus is told."""
+        return Figures(
+            system=self.system,
+            connections=self.stream.connections,
+            ingest=self.ingest.status,
+            screen=self.screen.status,
+            persist=self.persist.status,
+            store=self.store.health,
+            channels=self.notify.notifier.status,
+            serve=ServeStatus() if self.serve is None else self.serve.status,
+            lag=self.lag.recent,
+        )
+
+    @property
+    def _signs(self) -> Signs:
+        return Signs(
+            now=self.clock.now_ms(),
+            ingest=self.ingest.status,
+            connections=self.stream.connections,
+            refused_until=self.rest.budget.closed_until,
+            store=self.store.health,
+            channels=self.notify.notifier.status,
+            lag=self.lag.recent,
         )
 
 
@@ -102,6 +140,39 @@ async def up(
         await _run(roles)
 
 
+async def serve(config: Config, *, clock: Clock | None = None) -> None:
+    """REST, WebSocket and the page beside a process that writes the store; until told to stop.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    clock = clock or SystemClock()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    bus, rules = MemoryBus(), RuleSet.load(config.rules.name, floors=config.rules.floors)
+    async with ReadOnlyStore(config.store.path, clock) as store:
+        follower = Follower(bus, store, clock, exchange=BinanceRest.name, rules=rules)
+        serving = Serve(
+            bus,
+            store,
+            clock,
+            config.serve,
+            rules=rules,
+            keys=KeyFile(config.keys_file),
+            status=lambda: follower.status,
+            prometheus=lambda: b"",
+        )
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(follower.run())
+            answering = group.create_task(serving.run())
+            await stop.wait()
+            log.info("stopping")
+            following.cancel()
+            serving.stop()
+            await answering
+
+
 async def up_demo(config: Config) -> None:
     """The same against the built-in market, at its speed."""
     clock = SystemClock(config.demo.speed)
@@ -132,12 +203,19 @@ async def _assemble(
         state_file=config.store.path.with_name(config.store.path.name + ".engine"),
     )
     persist = Persist(bus, store, clock)
-    notify = Notify(bus, store, clock, config.notify.channels, endpoints=endpoints)
+    notify = Notify(
+        bus,
+        store,
+        clock,
+        config.notify.channels,
+        rules=screening.rules.names,
+        endpoints=endpoints,
+    )
     ingest = Ingest(rest, bus, store, clock, keep_ms=config.store.retention_hours * HOUR_MS)
     sinks = Sinks(ingest.take, ingest.take_event, ingest.take_letter)
     stream = BinanceStream(session, clock, sinks, url=there.stream_url)
     ingest.feed = stream
-    return Roles(
+    roles = Roles(
         rest=rest,
         stream=stream,
         ingest=ingest,
@@ -150,6 +228,18 @@ async def _assemble(
         stop=stop,
         lag=LoopLag(),
     )
+    if config.serve.enabled:
+        roles.serve = Serve(
+            bus,
+            store,
+            clock,
+            config.serve,
+            rules=screening.rules,
+            keys=KeyFile(config.keys_file),
+            status=lambda: roles.system,
+            prometheus=Telemetry(lambda: roles.figures).text,
+        )
+    return roles
 
 
 async def _run(roles: Roles) -> None:
@@ -162,6 +252,8 @@ async def _run(roles: Roles) -> None:
             group.create_task(roles.notify.run()),
             group.create_task(_tell_alerts(told, roles.clock)),
         ]
+        if roles.serve is not None:
+            listening.append(group.create_task(roles.serve.run()))
         watching = [
             group.create_task(roles.lag.run()),
             group.create_task(Housekeeping(roles.clock, lambda: _is_warm(roles)).run()),
@@ -178,6 +270,8 @@ async def _run(roles: Roles) -> None:
         await roles.bus.close(screen.NAME)
         await asyncio.wait([screening], timeout=STOP_SECONDS / 4)
         await roles.bus.close()
+        if roles.serve is not None:
+            roles.serve.stop()
         _, left = await asyncio.wait([screening, *listening], timeout=STOP_SECONDS / 2)
         if not left:
             # Only now is every alert that the engine remembers stored, too.

@@ -1,0 +1,1 @@
+"""The role that answers from outside: REST, WebSocket, Prometheus, and the page."""

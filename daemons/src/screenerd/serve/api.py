@@ -1,0 +1,394 @@
+"""What each route does: from the newest of everything, else from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import polars as pl
+
+from screener import Rule
+from screenerd.bus.port import Bus
+from screenerd.clock import Clock
+from screenerd.model import MINUTE_MS, SettingsChanged, SystemStatus
+from screenerd.serve import encode
+from screenerd.serve.board import SPARKLINE_MINUTES, Board
+from screenerd.serve.endpoint import Call, Endpoint
+from screenerd.serve.errors import not_found
+from screenerd.serve.hub import Hub
+from screenerd.serve.port import ServeStore
+from screenerd.serve.recent import Recent
+from screenerd.serve.schemas import (
+    AlertsAnswer,
+    AlertsQuery,
+    CandlesAnswer,
+    CandlesQuery,
+    HealthAnswer,
+    MetricsAnswer,
+    ProbeAnswer,
+    RuleAnswer,
+    RuleChange,
+    RulesAnswer,
+    SettingsAnswer,
+    SettingsChange,
+    SparklinesAnswer,
+    SymbolsAnswer,
+)
+from screenerd.serve.users import Users
+from screenerd.store.port import AlertFilter, Settings
+
+INTERVALS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}
+"""Minutes of a candle."""
+
+MOST_MINUTES = 200_000
+"""Minutes read for one answer; of long candles there may be fewer than asked for."""
+
+_STATUS = {"ok": "healthy", "starting": "degraded", "degraded": "degraded", "down": "unhealthy"}
+
+
+class Api:
+    """The routes of the API."""
+
+    def __init__(
+        self,
+        board: Board,
+        hub: Hub,
+        users: Users,
+        store: ServeStore,
+        bus: Bus,
+        clock: Clock,
+        status: Callable[[], SystemStatus],
+        prometheus: Callable[[], bytes],
+    ) -> None:
+        """Takes what it answers from."""
+        self._board, self._hub, self._users, self._store = board, hub, users, store
+        self._bus, self._clock, self._status = bus, clock, status
+        self._prometheus = prometheus
+        self._recent: Recent[bytes] = Recent(lambda: clock.real(clock.monotonic()))
+
+    def endpoints(self) -> list[Endpoint]:
+        """Every route."""
+        symbol, rule = {"symbol": "BTCUSDT"}, {"name": "pioneer_bull"}
+        return [
+            Endpoint(
+                "GET", "/api/health", self.health, "Is the data fresh?", HealthAnswer, scope=None
+            ),
+            Endpoint(
+                "GET", "/health/live", self.live, "Is the process alive?", ProbeAnswer, scope=None
+            ),
+            Endpoint(
+                "GET",
+                "/health/ready",
+                self.ready,
+                "Is the data fresh? For probes.",
+                ProbeAnswer,
+                scope=None,
+                errors=(503,),
+            ),
+            Endpoint(
+                "GET",
+                "/api/symbols",
+                self.symbols,
+                "What is followed, and how fresh.",
+                SymbolsAnswer,
+            ),
+            Endpoint(
+                "GET",
+                "/api/alerts",
+                self.alerts,
+                "Alerts, newest first.",
+                AlertsAnswer,
+                AlertsQuery,
+                errors=(503,),
+                arrow=True,
+            ),
+            Endpoint(
+                "GET",
+                "/api/metrics",
+                self.all_metrics,
+                "The metrics of every symbol.",
+                list[MetricsAnswer],
+                arrow=True,
+            ),
+            Endpoint(
+                "GET",
+                "/api/metrics/{symbol}",
+                self.metrics,
+                "The metrics of one symbol.",
+                MetricsAnswer,
+                errors=(404,),
+                arrow=True,
+                names=symbol,
+            ),
+            Endpoint(
+                "GET",
+                "/api/sparklines",
+                self.sparklines,
+                "The last hour of every symbol.",
+                SparklinesAnswer,
+            ),
+            Endpoint(
+                "GET",
+                "/api/candles",
+                self.candles,
+                "Candles, oldest first.",
+                CandlesAnswer,
+                CandlesQuery,
+                errors=(404, 503),
+                arrow=True,
+            ),
+            Endpoint(
+                "GET",
+                "/api/rules",
+                self.rules,
+                "The rules, as they are for the caller.",
+                RulesAnswer,
+            ),
+            Endpoint(
+                "PUT",
+                "/api/rules/{name}",
+                self.change_rule,
+                "Switches a rule: for the caller; by an administrator for everybody.",
+                RuleAnswer,
+                body=RuleChange,
+                scope="write",
+                errors=(404, 503),
+                names=rule,
+            ),
+            Endpoint(
+                "GET",
+                "/api/settings",
+                self.settings,
+                "What the caller has chosen.",
+                SettingsAnswer,
+                errors=(503,),
+            ),
+            Endpoint(
+                "POST",
+                "/api/settings",
+                self.change_settings,
+                "Chooses.",
+                SettingsAnswer,
+                body=SettingsChange,
+                scope="write",
+                errors=(404, 503),
+            ),
+            Endpoint(
+                "GET",
+                "/metrics",
+                self.prometheus,
+                "For Prometheus.",
+                media="text/plain; version=0.0.4; charset=utf-8",
+            ),
+        ]
+
+    async def health(self, _call: Call) -> bytes:
+        """What is well, and what is not."""
+        status = self._status()
+        behind = (status.now - status.last_close) / 1000 if status.last_close else None
+        value = {
+            "status": _STATUS[status.health.state],
+            "services": status.services,
+            "timestamp": encode.iso(status.now),
+            "details": {
+                "state": status.health.state,
+                "troubles": [
+                    {"where": one.where, "told": one.told, "remedy": one.remedy}
+                    for one in status.health.troubles
+                ],
+                "behind_seconds": behind,
+                "symbols": len(status.symbols),
+                "warmed": sum(symbol.warm for symbol in status.symbols),
+                "latency_ms": {
+                    "p50": self._board.latency(0.5),
+                    "p99": self._board.latency(0.99),
+                },
+                "clients": len(self._hub.clients),
+                "speed": status.speed,
+                "now": encode.iso(status.now),
+            },
+        }
+        return orjson.dumps(value)
+
+    async def live(self, _call: Call) -> bytes:
+        """It answers, so it lives."""
+        return b'{"status":"ok"}'
+
+    async def ready(self, _call: Call) -> tuple[int, bytes]:
+        """Whether what it answers is fresh."""
+        if self._status().health.state in {"ok", "degraded"}:
+            return 200, b'{"status":"ok"}'
+        return 503, b'{"status":"unavailable"}'
+
+    async def symbols(self, _call: Call) -> bytes:
+        """Every symbol that is followed."""
+        status = self._status()
+        told = [
+            {
+                "symbol": one.symbol,
+                "exchange": status.exchange,
+                "last_close": encode.iso(one.last_close) if one.last_close else None,
+                "warm": one.warm,
+                "missing": one.missing,
+            }
+            for one in status.symbols
+        ]
+        return orjson.dumps({"symbols": told})
+
+    async def alerts(self, call: Call) -> bytes:
+        """A page of alerts."""
+        query: AlertsQuery = call.query
+        return await self._recent.get(
+            ("alerts", query, call.arrow), lambda: self._alerts(query, arrow=call.arrow)
+        )
+
+    async def _alerts(self, query: AlertsQuery, *, arrow: bool) -> bytes:
+        wanted = AlertFilter(query.symbol, query.type, query.since)
+        found, total = await self._store.alert_page(wanted, query.limit, query.offset)
+        told = [encode.alert_value(alert, self._users.rules) for alert in found]
+        if arrow:
+            return encode.arrow(encode.alerts_table(told))
+        page = {"alerts": told, "total": total, "limit": query.limit, "offset": query.offset}
+        return orjson.dumps(page)
+
+    async def all_metrics(self, call: Call) -> bytes:
+        """The metrics of every symbol."""
+        if call.arrow:
+            return _arrow_of(await self._board.rows())
+        told = await self._board.metrics()
+        return b"[%b]" % b",".join(told[symbol] for symbol in sorted(told))
+
+    async def metrics(self, call: Call) -> bytes:
+        """The metrics of one symbol."""
+        symbol = call.path["symbol"]
+        told = (await self._board.metrics()).get(symbol)
+        if told is None:
+            raise not_found("metrics of symbol", symbol, "GET /api/symbols lists what is followed")
+        return _arrow_of(await self._board.rows(symbol)) if call.arrow else told
+
+    async def sparklines(self, _call: Call) -> bytes:
+        """The newest closes of every symbol."""
+        lines = {"minutes": SPARKLINE_MINUTES, "symbols": self._board.sparklines()}
+        return orjson.dumps(lines)
+
+    async def candles(self, call: Call) -> bytes:
+        """A page of candles."""
+        query: CandlesQuery = call.query
+        return await self._recent.get(
+            ("candles", query, call.arrow), lambda: self._candles(query, arrow=call.arrow)
+        )
+
+    async def _candles(self, query: CandlesQuery, *, arrow: bool) -> bytes:
+        minutes = INTERVALS[query.interval]
+        length = minutes * MINUTE_MS
+        start = None if query.start is None else query.start - query.start % length
+        rows = min(query.limit * minutes, MOST_MINUTES)
+        status = self._status()
+        frame = await self._store.page(status.exchange, query.symbol, start, query.end, rows)
+        if frame.is_empty() and all(one.symbol != query.symbol for one in status.symbols):
+            remedy = "GET /api/symbols lists what is followed"
+            raise not_found("candles of symbol", query.symbol, remedy)
+        full = frame.height == rows
+        candles = _longer(frame, length)
+        chosen = candles.tail(query.limit) if start is None else candles.head(query.limit)
+        following = None
+        if start is not None and (full or chosen.height < candles.height):
+            following = encode.iso(chosen["open_time"].to_list()[-1] + length)
+        if arrow:
+            return encode.arrow(
+                chosen.with_columns(pl.col("open_time").cast(pl.Datetime("ms", "UTC")))
+            )
+        head = {"symbol": query.symbol, "interval": query.interval}
+        return b'%b,"candles":%b,"next":%b}' % (
+            orjson.dumps(head)[:-1],
+            encode.candles(chosen),
+            orjson.dumps(following),
+        )
+
+    async def rules(self, call: Call) -> bytes:
+        """The rules, as they are for the caller."""
+        return orjson.dumps({"rules": [self._rule(rule, call) for rule in self._users.rules]})
+
+    async def change_rule(self, call: Call) -> bytes:
+        """Switches a rule for the caller, or for everybody."""
+        name, change = call.path["name"], call.body
+        if name not in self._users.rules:
+            raise not_found("rule", name, "GET /api/rules lists them")
+        if call.caller.may("admin"):
+            await self._bus.publish(await self._users.change_for_all(name, change))
+        else:
+            await self._users.change(call.caller.id, name, change)
+            await self._bus.publish(SettingsChanged(call.caller.id))
+        return orjson.dumps(self._rule(self._users.rules[name], call))
+
+    async def settings(self, call: Call) -> bytes:
+        """What the caller has chosen."""
+        return _settings(await self._store.settings(call.caller.id))
+
+    async def change_settings(self, call: Call) -> bytes:
+        """Keeps what the caller chooses."""
+        change: SettingsChange = call.body
+        for rule in change.selected_alerts or ():
+            if rule not in self._users.rules:
+                raise not_found("rule", rule, "GET /api/rules lists them", field="selected_alerts")
+        settings = change.applied_to(await self._store.settings(call.caller.id))
+        await self._store.set_settings(call.caller.id, settings, self._clock.now_ms())
+        await self._bus.publish(SettingsChanged(call.caller.id))
+        return _settings(settings)
+
+    async def prometheus(self, _call: Call) -> bytes:
+        """Figures for Prometheus."""
+        return self._prometheus()
+
+    def _rule(self, rule: Rule, call: Call) -> dict[str, Any]:
+        everybody = self._users.everybody.get(rule.name)
+        own = None if call.caller.may("admin") else self._users.of(call.caller.id).get(rule.name)
+        cooldowns = [one.cooldown_ms for one in (own, everybody) if one is not None]
+        cooldown = next((ms for ms in cooldowns if ms is not None), rule.cooldown)
+        return {
+            "name": rule.name,
+            "title": rule.title,
+            "timeframe": rule.timeframe,
+            "direction": rule.direction,
+            "when": rule.when,
+            "floor": rule.floor if self._users.rules.floors else None,
+            "cooldown_seconds": cooldown / 1000,
+            "enabled": all(one.enabled for one in (own, everybody) if one is not None),
+            "version": rule.version,
+        }
+
+
+def _longer(frame: pl.DataFrame, length: int) -> pl.DataFrame:
+    """Candles of so many ms, from minutes; one that has only made-up minutes is synthetic."""
+    synthetic = pl.col("source") == "synthetic"
+    if length == MINUTE_MS:
+        return frame.drop("symbol").with_columns(synthetic.alias("synthetic"))
+    sums = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
+    return frame.group_by(pl.col("open_time") // length * length, maintain_order=True).agg(
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        # A sum over minutes of which one is unknown is unknown.
+        *(
+            pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name)
+            for name in sums
+        ),
+        pl.col("source").first(),
+        synthetic.all().alias("synthetic"),
+    )
+
+
+def _arrow_of(rows: pl.DataFrame | None) -> bytes:
+    return encode.arrow(pl.DataFrame() if rows is None else encode.metrics_table(rows))
+
+
+def _settings(settings: Settings) -> bytes:
+    return orjson.dumps(
+        {
+            "selected_alerts": list(settings.selected_alerts),
+            "webhook_url": settings.webhook_url,
+            "notification_enabled": settings.notification_enabled,
+        }
+    )

@@ -1,0 +1,167 @@
+"""Values as those outside see them: JSON and Arrow. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any
+
+import orjson
+import polars as pl
+
+from screener import RuleSet
+from screenerd.model import MINUTE_MS, Alert
+
+TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
+
+METRICS = {
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+    "volume": "volume",
+    "quote_volume": "quote_volume",
+    "change_pct": "change",
+    "vwap": "vwap",
+    "vcp": "vcp",
+    "volume_ratio": "volume_ratio",
+    "rsi_14": "rsi",
+    "macd": "macd",
+    "macd_signal": "macd_signal",
+    "bb_upper": "bb_upper",
+    "bb_middle": "bb_middle",
+    "bb_lower": "bb_lower",
+    "fib_r3": "fib_r3",
+    "fib_r2": "fib_r2",
+    "fib_r1": "fib_r1",
+    "fib_pivot": "fib_pivot",
+    "fib_s1": "fib_s1",
+    "fib_s2": "fib_s2",
+    "fib_s3": "fib_s3",
+}
+"""What a timeframe's metrics are called outside, and in the engine."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
+
+
+def iso(ms: int) -> str:
+    """A time in ms since the epoch as ISO 8601, UTC."""
+    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
+
+
+def reason(alert: Alert, rules: RuleSet) -> list[dict[str, Any]] | None:
+    """Each clause of an alert's rule with its values then; `None` if the rule is another now."""
+    if alert.rule not in rules or rules[alert.rule].version != alert.rule_version:
+        return None
+    return [
+        {"clause": clause.text, "left": clause.left, "right": clause.right}
+        for clause in rules.explain(alert.rule, alert.evidence).clauses
+    ]
+
+
+def alert_value(alert: Alert, rules: RuleSet) -> dict[str, Any]:
+    """An alert as REST and WebSocket tell it."""
+    stamps = alert.stamps
+    times = {
+        name: None if (ms := getattr(stamps, name)) is None else iso(ms)
+        for name in ("exchange_close", "exchange_event", "received", "decided", "stored", "sent")
+    }
+    return {
+        "id": alert.id,
+        "triggered_at": iso(alert.triggered_at),
+        "exchange": alert.exchange,
+        "symbol": alert.symbol,
+        "alert_type": alert.rule,
+        "timeframe": alert.timeframe,
+        "price": alert.price,
+        "volume": alert.quote_volume,
+        "change_pct": alert.change,
+        "state": alert.state,
+        "rule_version": alert.rule_version,
+        "metadata": {
+            "title": alert.title,
+            "direction": alert.direction,
+            "vcp": alert.vcp,
+            "evidence": alert.evidence,
+            "reason": reason(alert, rules),
+            "stamps": times,
+        },
+    }
+
+
+def metrics(frame: pl.DataFrame) -> dict[str, bytes]:
+    """The metrics of every symbol of a snapshot as JSON, by symbol."""
+    timeframes = [
+        pl.struct(
+            _column(frame, f"{inside}_{timeframe}").alias(outside)
+            for outside, inside in METRICS.items()
+        ).alias(timeframe)
+        for timeframe in TIMEFRAMES
+    ]
+    told = pl.struct(
+        "symbol",
+        _iso_column(pl.col("open_time") + MINUTE_MS).alias("timestamp"),
+        "price",
+        pl.struct(timeframes).alias("timeframes"),
+    )
+    texts = frame.select("symbol", told.struct.json_encode().alias("text"))
+    return {symbol: text.encode() for symbol, text in texts.iter_rows()}
+
+
+def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same as a table: a row a symbol and timeframe."""
+    return pl.concat(
+        frame.select(
+            "symbol",
+            (pl.col("open_time") + MINUTE_MS).cast(pl.Datetime("ms", "UTC")).alias("timestamp"),
+            "price",
+            pl.lit(timeframe).alias("timeframe"),
+            *(
+                _column(frame, f"{inside}_{timeframe}").alias(outside)
+                for outside, inside in METRICS.items()
+            ),
+        )
+        for timeframe in TIMEFRAMES
+    ).sort("symbol", maintain_order=True)
+
+
+def candles(frame: pl.DataFrame) -> bytes:
+    """Candles as a JSON array, oldest first."""
+    return frame.with_columns(_iso_column(pl.col("open_time"))).write_json().encode()
+
+
+def arrow(frame: pl.DataFrame) -> bytes:
+    """A frame as an Arrow stream."""
+    out = BytesIO()
+    frame.write_ipc_stream(out)
+    return out.getvalue()
+
+
+def alerts_table(alerts: list[dict[str, Any]]) -> pl.DataFrame:
+    """Alerts as a table; their metadata as JSON text."""
+    names = ("id", "triggered_at", "exchange", "symbol", "alert_type", "timeframe")
+    columns: dict[str, list[Any]] = {name: [one[name] for one in alerts] for name in names}
+    for name in ("price", "volume", "change_pct"):
+        columns[name] = [one[name] for one in alerts]
+    for name in ("state", "rule_version"):
+        columns[name] = [one[name] for one in alerts]
+    columns["metadata"] = [orjson.dumps(one["metadata"]).decode() for one in alerts]
+    schema: Mapping[str, Any] = {
+        name: pl.Float64 if name in {"price", "volume", "change_pct"} else pl.String
+        for name in columns
+    }
+    frame = pl.DataFrame(columns, schema=schema)
+    return frame.with_columns(
+        pl.col("triggered_at").str.to_datetime(_ISO, time_unit="ms", time_zone="UTC")
+    )
+
+
+def _iso_column(ms: pl.Expr) -> pl.Expr:
+    return ms.cast(pl.Datetime("ms")).dt.strftime(_ISO)
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """A metric of the engine; one that the engine does not have is never ready."""
+    return pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.Float64)

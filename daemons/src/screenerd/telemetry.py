@@ -1,0 +1,141 @@
+"""Figures for Prometheus, read from the statuses of the roles when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from screenerd import __version__
+from screenerd.exchange.port import ConnectionStatus
+from screenerd.ingest.service import IngestStatus
+from screenerd.model import SystemStatus
+from screenerd.notify.outbox import ChannelStatus
+from screenerd.persist.service import PersistStatus
+from screenerd.screen.service import ScreenStatus
+from screenerd.serve.service import ServeStatus
+from screenerd.store.port import StoreHealth
+
+_STATES = ("starting", "ok", "degraded", "down")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What there is to tell, as it is now."""
+
+    system: SystemStatus
+    connections: Sequence[ConnectionStatus]
+    ingest: IngestStatus
+    screen: ScreenStatus
+    persist: PersistStatus
+    store: StoreHealth
+    channels: Mapping[str, ChannelStatus]
+    serve: ServeStatus
+    lag: float
+
+
+class Telemetry(Collector):
+    """Turns figures into Prometheus' text; keeps none itself."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        """Takes who knows the figures."""
+        self._figures = figures
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """Every figure, in the text format of Prometheus."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing in advance: figures may not be known yet when this is registered."""
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure."""
+        figures = self._figures()
+        yield from _collector(figures)
+        yield from _engine(figures)
+        yield from _store(figures)
+        yield from _gateway(figures)
+        yield from _notifications(figures)
+        state = GaugeMetricFamily("screener_health", "1 for the state it is in", labels=["state"])
+        for name in _STATES:
+            state.add_metric([name], name == figures.system.health.state)
+        yield state
+        build = GaugeMetricFamily("screener_build_info", "Which version runs", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        yield _gauge("screener_loop_lag_seconds", "Longest delay of the loop lately", figures.lag)
+
+
+def _collector(figures: Figures) -> Iterator[Metric]:
+    ingest, system = figures.ingest, figures.system
+    received = sum(one.frames for one in figures.connections)
+    delivering = sum(one.delivering for one in figures.connections)
+    yield _counter("data_collector_messages_received", "Frames of all streams", received)
+    yield _gauge("data_collector_websocket_connections", "Streams that deliver", delivering)
+    yield _gauge("data_collector_symbols", "Symbols that are followed", ingest.symbols)
+    yield _gauge("data_collector_symbols_lacking", "Symbols that lack minutes", ingest.missing)
+    candles = CounterMetricFamily(
+        "data_collector_candles", "Closed minutes, by what became of them", labels=["outcome"]
+    )
+    for outcome in ("closed", "filled", "absent", "corrected", "duplicates", "rejected"):
+        candles.add_metric([outcome], getattr(ingest, outcome))
+    yield candles
+    yield _counter("data_collector_dead_letters", "Frames not understood", ingest.dead_letters)
+    if system.last_close:
+        age = max(0.0, (system.now - system.last_close) / 1000)
+        yield _gauge("data_collector_newest_close_age_seconds", "Since the newest close", age)
+
+
+def _engine(figures: Figures) -> Iterator[Metric]:
+    screen = figures.screen
+    yield _counter("metrics_calculator_candles", "Candles judged", screen.candles)
+    yield _counter("metrics_calculator_candles_refused", "Candles refused", screen.refused)
+    alerts = CounterMetricFamily(
+        "alert_engine_alerts_triggered", "Alerts, by rule", labels=["alert_type"]
+    )
+    for rule, count in sorted(screen.by_rule.items()):
+        alerts.add_metric([rule], count)
+    yield alerts
+
+
+def _store(figures: Figures) -> Iterator[Metric]:
+    yield _gauge("database_up", "Whether writes are committed", figures.store.state == "up")
+    yield _gauge("database_rows_waiting", "Rows that wait for a commit", figures.store.pending)
+    yield _counter("database_candles_written", "Candles written", figures.persist.candles)
+    yield _counter("database_alerts_written", "Alerts written", figures.persist.alerts)
+
+
+def _gateway(figures: Figures) -> Iterator[Metric]:
+    serve = figures.serve
+    yield _gauge("api_gateway_websocket_connections", "Clients of the websocket", serve.clients)
+    yield _counter("api_gateway_clients_dropped", "Clients that took nothing", serve.dropped)
+    yield _counter("api_gateway_alerts_published", "Alerts to the websocket", serve.alerts)
+
+
+def _notifications(figures: Figures) -> Iterator[Metric]:
+    told = CounterMetricFamily(
+        "notifier_alerts", "Alerts of a channel, by outcome", labels=["channel", "outcome"]
+    )
+    waiting = GaugeMetricFamily(
+        "notifier_alerts_waiting", "Alerts that wait for a channel", labels=["channel"]
+    )
+    for name, status in sorted(figures.channels.items()):
+        for outcome in ("sent", "failed", "limited", "dead"):
+            told.add_metric([name, outcome], getattr(status, outcome))
+        waiting.add_metric([name], status.waiting)
+    yield told
+    yield waiting
+
+
+def _counter(name: str, told: str, value: float) -> Metric:
+    return CounterMetricFamily(name, told, value=value)
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, told, value=value)

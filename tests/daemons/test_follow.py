@@ -1,0 +1,91 @@
+"""The service beside a process that writes: it tells the same, and changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+from rig import running
+
+import screener
+from screenerd.bus.memory import MemoryBus
+from screenerd.clock import SystemClock
+from screenerd.follow import STALE_MS, Follower, ReadOnlyStore
+from screenerd.model import MINUTE_MS, Alert, CandleBatch, Metrics, RuleSwitch
+from screenerd.store.port import Settings, StoreError
+from screenerd.store.sqlite import SqliteStore
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    async with running(path, symbols=16, speed=60) as rig, ReadOnlyStore(path, rig.clock) as store:
+        bus = MemoryBus()
+        rules = screener.RuleSet.load("futures")
+        follower = Follower(bus, store, rig.clock, exchange="binance", rules=rules)
+        heard = bus.subscribe("test", CandleBatch, Metrics, Alert, limit=100_000)
+        first = rig.roles.bus.subscribe("control", Alert, limit=100_000)
+        following = asyncio.create_task(follower.run())
+        await rig.until(lambda: len(follower.status.symbols) == 16)
+        before = rig.roles.screen.status.alerts
+        await rig.until(lambda: rig.roles.screen.status.alerts >= before + 3, 120)
+        await rig.minutes(2)
+        last = min(rig.roles.ingest.known_until().values())
+        await rig.until(lambda: follower.status.last_close >= last)
+        await rig.roles.bus.close("control")
+        told = [message.id async for message in first if isinstance(message, Alert)]
+        await bus.close()
+        messages = [message async for message in heard]
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+        again = [message.id for message in messages if isinstance(message, Alert)]
+        assert again, "some alerts came while it followed"
+        assert len(set(again)) == len(again)
+        assert told[-len(again) :] == again or set(again) <= set(told)
+        assert [symbol.symbol for symbol in follower.status.symbols] == rig.symbols
+        frames = [message.frame for message in messages if isinstance(message, Metrics)]
+        assert {symbol for frame in frames for symbol in frame["symbol"]} == set(rig.symbols)
+        newest = {row["symbol"]: row for row in frames[-1].iter_rows(named=True)}
+        for symbol, row in newest.items():
+            mine = rig.roles.screen.engine.metrics(symbol)
+            if row["open_time"] == rig.roles.screen.engine.candles(symbol, 1)["open_time"][0]:
+                assert row["change_5m"] == mine["change_5m"]
+                assert row["quote_volume_1h"] == mine["quote_volume_1h"]
+
+
+async def test_a_writer_that_has_gone_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    async with SqliteStore(path, SystemClock()):
+        pass
+    async with ReadOnlyStore(path, SystemClock()) as store:
+        rules = screener.RuleSet.load("futures")
+        follower = Follower(MemoryBus(), store, SystemClock(), exchange="binance", rules=rules)
+        assert STALE_MS < MINUTE_MS * 2
+        assert follower.status.health.state == "down"
+        assert "screenerd up" in follower.status.health.troubles[0].remedy
+
+
+async def test_what_is_to_be_changed_is_changed_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    async with SqliteStore(path, SystemClock()):
+        pass
+    async with ReadOnlyStore(path, SystemClock()) as store:
+        for change in (
+            store.set_rule_switch(RuleSwitch("x")),
+            store.set_user_switch("one", RuleSwitch("x")),
+            store.set_settings("one", Settings(), 0),
+        ):
+            with pytest.raises(StoreError, match="screenerd up"):
+                await change
+
+
+async def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:
+    async with ReadOnlyStore(tmp_path / "none.db", SystemClock()) as store:
+        rules = screener.RuleSet.load("futures")
+        follower = Follower(MemoryBus(), store, SystemClock(), exchange="binance", rules=rules)
+        with pytest.raises(StoreError, match=r"none\.db"):
+            await follower.run()

@@ -1,0 +1,43 @@
+"""The document says what the routes do: thousands of generated calls, and no surprise."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from served import serving
+
+EXAMPLES = os.environ.get("SCREENER_EXAMPLES", "60")
+"""Generated calls of each route and phase; `SCREENER_EXAMPLES=1500` makes tens of thousands."""
+
+SECONDS = 1800
+
+
+@pytest.mark.asyncio
+async def test_generated_calls_meet_no_error_and_nothing_undocumented(tmp_path: Path) -> None:
+    """Schemathesis, with all its checks, good and bad input."""
+    async with serving(tmp_path / "s.db") as served:
+        await served.publish_metrics()
+        for _ in range(20):
+            await served.publish()
+        checking = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "run"),
+            served.serve.address + "/openapi.json",
+            *("--checks", "all", "--max-examples", EXAMPLES, "--workers", "2"),
+            *("--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--no-color"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=tmp_path,
+        )
+        async with asyncio.timeout(SECONDS):
+            told = (await checking.communicate())[0].decode()
+        assert (await served.get("/health/live"))[0] == 200
+    calls = re.search(r"(\d+) generated", told)
+    assert checking.returncode == 0, told[-8000:]
+    assert calls is not None, told[-2000:]
+    assert int(calls[1]) >= 14 * int(EXAMPLES) / 4
+    sys.stdout.write(told[-1500:])
