@@ -1,0 +1,1 @@
+"""The table and the alerts in a terminal. A client of the service like any other: HTTP only."""
