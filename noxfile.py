@@ -25,6 +25,7 @@ nox.options.sessions = [
     "fuzz",
     "bench_smoke",
     "daemons",
+    "browser",
     "readme",
 ]
 
@@ -46,6 +47,8 @@ TEST_TOOLS = [
     "pytest-xdist>=3.8",
     "TA-Lib>=0.6.5",
 ]
+SERVICE_TOOLS = ["schemathesis>=4.32"]
+CHROMIUM = Path("/usr/bin/chromium")
 RUFF = "ruff==0.17.5"
 MYPY = "mypy==2.4.1"
 
@@ -96,7 +99,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(requires=["wheel"])
 def types(session: nox.Session) -> None:
     """Are the types right, and does the stub say what the compiled module has?"""
-    install_wheel(session, MYPY, *TEST_TOOLS, "nox", "hatchling")
+    install_wheel(session, MYPY, *TEST_TOOLS, *SERVICE_TOOLS, "nox", "hatchling")
     session.install("--no-build-isolation", "./daemons")
     session.run("mypy", "python/screener", "daemons/src", "tests", "benches", "noxfile.py")
     session.run("python", "-m", "mypy.stubtest", "screener._core")
@@ -155,15 +158,30 @@ def bench_live(session: nox.Session) -> None:
         session.run("python", "benches/live/latency.py", "--symbols", symbols)
     session.run("python", "benches/live/footprint.py")
     session.run("python", "benches/live/restart.py")
+    session.run("python", "benches/live/serving.py")
 
 
 @nox.session(requires=["wheel"])
 def daemons(session: nox.Session) -> None:
     """The layers and the tests of the daemons, installed as a user installs them."""
-    install_wheel(session, *TEST_TOOLS, "hatchling", "import-linter>=2.5")
+    install_wheel(session, *TEST_TOOLS, *SERVICE_TOOLS, "hatchling", "import-linter>=2.5")
     session.install("--no-build-isolation", "./daemons")
     session.run("lint-imports")
     session.run("pytest", "-n", "2", "tests/daemons", *session.posargs)
+
+
+@nox.session(requires=["wheel"])
+def browser(session: nox.Session) -> None:
+    """The page in a real browser, against the built-in market; installs Chromium if need be."""
+    install_wheel(session, "hatchling")
+    session.install("--no-build-isolation", "./daemons")
+    if not CHROMIUM.exists():
+        session.run("apt-get", "update", "--quiet", external=True)
+        session.run("apt-get", "install", "--yes", "--quiet", "chromium", external=True)
+    with session.chdir("tests/browser"):
+        session.run("npm", "ci", "--silent", external=True)
+        command = {"SCREENERD": str(Path(session.bin) / "screenerd")}
+        session.run("node", "--test", *session.posargs, env=command, external=True)
 
 
 @nox.session

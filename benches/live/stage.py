@@ -22,6 +22,7 @@ from screenerd.config import Config, ExchangeConfig, LogConfig, RulesConfig, Sto
 from screenerd.demo import DemoExchange, Limits, Market
 from screenerd.logs import set_up
 from screenerd.model import MINUTE_MS
+from screenerd.serve.settings import ServeConfig
 
 START_MS = 1_767_225_600_000
 """Market time when a benchmark begins, 2026-01-01: the same candles every time."""
@@ -183,6 +184,7 @@ def config(rest_url: str, stream_url: str, path: Path) -> Config:
     return Config(
         exchange=ExchangeConfig(rest_url=rest_url, stream_url=stream_url),
         store=StoreConfig(path=path),
+        serve=ServeConfig(enabled=False),
         rules=RulesConfig(floors=False),
     )
 
