@@ -204,6 +204,7 @@ async def serving(
             await bus.close()
             serve.stop()
             await running
+            serve.close()
 
 
 async def until_answers(served: Served, seconds: float = 10) -> None:

@@ -7,15 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rig import running
 from scripted import MovedClock
 from test_screen_service import batches, expected
 
 import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
+from screenerd.clock import SystemClock
+from screenerd.config import Config, ExchangeConfig, StoreConfig
+from screenerd.demo import DemoExchange, Market
 from screenerd.model import MINUTE_MS, Alert, Bars, CandleBatch, Followed, Unfollowed
 from screenerd.persist.service import Persist
+from screenerd.run import STOP_SECONDS, Roles, up
 from screenerd.screen import state
 from screenerd.screen.service import NAME, Screen
+from screenerd.serve.settings import ServeConfig
 from screenerd.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.asyncio
@@ -149,3 +155,33 @@ async def test_the_history_of_a_symbol_that_is_listed_later_raises_nothing(tmp_p
     assert expected(market, start) - raised
     assert raised == expected(market, listed - MINUTE_MS)
     assert raised
+
+
+async def test_what_is_judged_after_the_bus_has_closed_is_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its alerts found nobody to store them, so the engine that remembers them is not kept."""
+    path = tmp_path / "s.db"
+    engine_file = tmp_path / "s.db.engine"
+    async with running(path, symbols=2) as rig:
+        await rig.minutes(1)
+    assert engine_file.exists(), "a clean stop keeps it"
+    rebuild = Screen._rebuild
+
+    async def slow(self: Screen) -> None:
+        await asyncio.sleep(STOP_SECONDS / 4 + 0.5)
+        await rebuild(self)
+
+    monkeypatch.setattr(Screen, "_rebuild", slow)
+    async with DemoExchange(Market(symbols=2), SystemClock(60)) as exchange:
+        there = ExchangeConfig(rest_url=exchange.rest_url, stream_url=exchange.stream_url)
+        config = Config(
+            exchange=there, store=StoreConfig(path=path), serve=ServeConfig(enabled=False)
+        )
+        ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(up(config, clock=SystemClock(60), ready=ready))
+        roles = await ready
+        roles.stop.set()
+        await task
+    assert roles.screen.rebuilt.is_set(), "it came to an end, too late"
+    assert not engine_file.exists()

@@ -239,6 +239,7 @@ async def _assemble(
             status=lambda: roles.system,
             prometheus=Telemetry(lambda: roles.figures).text,
         )
+        stack.callback(roles.serve.close)
     return roles
 
 
@@ -268,13 +269,14 @@ async def _run(roles: Roles) -> None:
         await roles.ingest.flush()
         # What is on the bus is still judged, and what comes of it still written.
         await roles.bus.close(screen.NAME)
-        await asyncio.wait([screening], timeout=STOP_SECONDS / 4)
+        judged, _ = await asyncio.wait([screening], timeout=STOP_SECONDS / 4)
         await roles.bus.close()
         if roles.serve is not None:
             roles.serve.stop()
         _, left = await asyncio.wait([screening, *listening], timeout=STOP_SECONDS / 2)
-        if not left:
-            # Only now is every alert that the engine remembers stored, too.
+        if judged and not left:
+            # Only now is every alert that the engine remembers stored, too. What it judges later
+            # finds nobody who stores its alerts: the next start has to judge that again.
             await roles.screen.keep()
         for task in (screening, *listening):
             task.cancel()

@@ -133,6 +133,10 @@ class Serve:
         if self.server is not None:
             self.server.should_exit = True
 
+    def close(self) -> None:
+        """Gives its socket back, also if it never ran."""
+        self._listener.close()
+
     def _application(self, session: aiohttp.ClientSession) -> ASGIApp:
         config, wall = self._config, SystemClock()
         admission = Admission(
