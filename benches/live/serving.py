@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
 from starlette.applications import Starlette
@@ -185,7 +186,8 @@ def _run(work: Callable[[Connection, Path], Any], pipe: Connection, path: Path, 
     import uvloop
 
     stage.pin(core)
-    uvloop.run(work(pipe, path))
+    with stage.logging(path):
+        uvloop.run(work(pipe, path))
 
 
 @contextlib.contextmanager
@@ -387,7 +389,9 @@ async def requests(
             if wait > 0:
                 await asyncio.sleep(wait)
             late.append((time.monotonic() - due) * 1000)
-            path = ROUTES[number % len(ROUTES)].format(symbol=symbols[number * 7 % len(symbols)])
+            path = ROUTES[number % len(ROUTES)].format(
+                symbol=quote(symbols[number * 7 % len(symbols)])
+            )
             waiting.put_nowait((due, path.encode()))
         for _ in range(32):
             waiting.put_nowait(None)
