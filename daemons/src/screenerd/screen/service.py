@@ -229,10 +229,11 @@ class Screen:
 
     async def _screen(self, batch: CandleBatch) -> None:
         self._warm_up([candle for candle in batch.candles if self._is_history(candle)])
-        for candle in batch.candles:
-            if not self._is_history(candle):
-                await self._judge(candle)
-        self._touch([candle.symbol for candle in batch.candles])
+        judged = [candle for candle in batch.candles if not self._is_history(candle)]
+        for candle in judged:
+            await self._judge(candle)
+        # History comes in pieces: what it makes of the metrics is told with the next close.
+        self._touch([candle.symbol for candle in judged])
 
     def _touch(self, symbols: Iterable[str]) -> None:
         """Metrics of these symbols have changed."""
