@@ -228,8 +228,11 @@ class Screen:
                 self._apply_switches()
 
     async def _screen(self, batch: CandleBatch) -> None:
-        self._warm_up([candle for candle in batch.candles if self._is_history(candle)])
-        judged = [candle for candle in batch.candles if not self._is_history(candle)]
+        history: list[Candle] = []
+        judged: list[Candle] = []
+        for candle in batch.candles:
+            (history if self._is_history(candle) else judged).append(candle)
+        self._warm_up(history)
         for candle in judged:
             await self._judge(candle)
         # History comes in pieces: what it makes of the metrics is told with the next close.
