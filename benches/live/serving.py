@@ -94,7 +94,7 @@ def an_alert(number: int) -> Alert:
 async def serve_alerts(pipe: Connection, folder: Path) -> None:
     """The service on a bus of its own; publishes as many alerts as it is told to."""
     clock, bus = SystemClock(), MemoryBus()
-    status = SystemStatus("binance", Health("ok"), {}, clock.now_ms(), 1.0, 0, ())
+    status = SystemStatus("binance", Health("ok"), {}, clock.now_ms(), 1.0, 0, 0, 0)
     async with SqliteStore(folder / "serving.db", clock) as store:
         serve = Serve(
             bus,
@@ -104,6 +104,7 @@ async def serve_alerts(pipe: Connection, folder: Path) -> None:
             rules=screener.RuleSet.load("futures"),
             keys=KeyFile(folder / "keys"),
             status=lambda: status,
+            symbols=lambda: (),
             prometheus=lambda: b"",
         )
         running = asyncio.create_task(serve.run())
@@ -412,14 +413,11 @@ async def follow_and_serve(pipe: Connection, folder: Path) -> None:
     assert roles.serve is not None
     symbols = sorted(roles.ingest.known_until())
     pipe.send((int(roles.serve.address.rpartition(":")[2]), symbols, resident()))
-    await asyncio.to_thread(_closed, pipe)
+    with contextlib.suppress(EOFError, OSError):
+        while await asyncio.to_thread(pipe.recv):
+            pipe.send(resident())
     roles.stop.set()
     await running
-
-
-def _closed(pipe: Connection) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        pipe.recv()
 
 
 async def measure_requests(
@@ -438,13 +436,15 @@ async def measure_requests(
         port, names, memory = await asyncio.to_thread(ours.recv)
         await asyncio.sleep(stage.wait_for_minute(clock, -10))
         times, late, bad = await requests(port, rate, 60 * minutes, names)
+        ours.send("memory")
+        after = await asyncio.to_thread(ours.recv)
         ours.close()
         process.join(15)
         process.kill()
     print(
         f"{rate} requests a second, mixed routes, {symbols} symbols, {minutes} closing minutes: "
         f"{summary(times, late)}; {len(bad)} of {len(times)} not 200; "
-        f"the whole process has {memory:.0f} MB when warm"
+        f"the whole process has {memory:.0f} MB when warm, {after:.0f} MB at the end"
     )
 
 

@@ -53,6 +53,7 @@ class Served:
     http: aiohttp.ClientSession
     now: int
     system: SystemStatus
+    symbols: tuple[SymbolStatus, ...]
     engine: screener.Engine
     told: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -174,7 +175,7 @@ async def serving(
     engine = screener.Engine(rules=rules, exchange="binance")
     symbols = tuple(SymbolStatus(name, now, warm=True, missing=0) for name in SYMBOLS)
     system = change(
-        SystemStatus("binance", Health("ok"), dict(UP), now, 1.0, now, symbols)  # type: ignore[arg-type]
+        SystemStatus("binance", Health("ok"), dict(UP), now, 1.0, now, 3, 3)  # type: ignore[arg-type]
     )
     bus = MemoryBus()
     async with SqliteStore(path, clock) as store, aiohttp.ClientSession() as http:
@@ -191,9 +192,10 @@ async def serving(
             rules=rules,
             keys=keys,
             status=lambda: served.system,
+            symbols=lambda: served.symbols,
             prometheus=lambda: b"up 1\n",
         )
-        served = Served(serve, bus, store, keys, http, now, system, engine)
+        served = Served(serve, bus, store, keys, http, now, system, symbols, engine)
         running = asyncio.create_task(serve.run())
         try:
             await until_answers(served)

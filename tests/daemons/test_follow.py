@@ -13,7 +13,7 @@ import screener
 from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
 from screenerd.follow import STALE_MS, Follower, ReadOnlyStore
-from screenerd.model import MINUTE_MS, Alert, CandleBatch, Metrics, RuleSwitch
+from screenerd.model import MINUTE_MS, Alert, CandleBatch, Metrics, RuleSwitch, SettingsChanged
 from screenerd.store.port import Settings, StoreError
 from screenerd.store.sqlite import SqliteStore
 
@@ -29,7 +29,7 @@ async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> 
         heard = bus.subscribe("test", CandleBatch, Metrics, Alert, limit=100_000)
         first = rig.roles.bus.subscribe("control", Alert, limit=100_000)
         following = asyncio.create_task(follower.run())
-        await rig.until(lambda: len(follower.status.symbols) == 16)
+        await rig.until(lambda: follower.status.symbols == 16)
         before = rig.roles.screen.status.alerts
         await rig.until(lambda: rig.roles.screen.status.alerts >= before + 3, 120)
         await rig.minutes(2)
@@ -46,7 +46,7 @@ async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> 
         assert again, "some alerts came while it followed"
         assert len(set(again)) == len(again)
         assert told[-len(again) :] == again or set(again) <= set(told)
-        assert [symbol.symbol for symbol in follower.status.symbols] == rig.symbols
+        assert [symbol.symbol for symbol in follower.symbols()] == rig.symbols
         frames = [message.frame for message in messages if isinstance(message, Metrics)]
         assert {symbol for frame in frames for symbol in frame["symbol"]} == set(rig.symbols)
         newest = {row["symbol"]: row for row in frames[-1].iter_rows(named=True)}
@@ -67,6 +67,25 @@ async def test_a_writer_that_has_gone_is_told(tmp_path: Path) -> None:
         assert STALE_MS < MINUTE_MS * 2
         assert follower.status.health.state == "down"
         assert "screenerd up" in follower.status.health.troubles[0].remedy
+
+
+async def test_what_users_choose_elsewhere_is_told(tmp_path: Path) -> None:
+    path, clock = tmp_path / "s.db", SystemClock()
+    async with SqliteStore(path, clock) as writer, ReadOnlyStore(path, clock) as store:
+        bus = MemoryBus()
+        rules = screener.RuleSet.load("futures")
+        await writer.set_rule_switch(RuleSwitch("top_hunter", enabled=False))
+        follower = Follower(bus, store, clock, exchange="binance", rules=rules)
+        heard = aiter(bus.subscribe("test", RuleSwitch, SettingsChanged, limit=10))
+        following = asyncio.create_task(follower.run())
+        async with asyncio.timeout(20):
+            assert await anext(heard) == RuleSwitch("top_hunter", enabled=False)
+            await writer.set_user_switch("one", RuleSwitch("top_hunter", cooldown_ms=60_000))
+            assert await anext(heard) == SettingsChanged("one")
+            await writer.set_rule_switch(RuleSwitch("top_hunter"))
+            assert await anext(heard) == RuleSwitch("top_hunter")
+        following.cancel()
+        await asyncio.wait([following])
 
 
 async def test_what_is_to_be_changed_is_changed_elsewhere(tmp_path: Path) -> None:

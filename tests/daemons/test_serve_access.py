@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from served import Served, serving
 from structlog.testing import capture_logs
 
+from screenerd.model import RuleSwitch, SettingsChanged
 from screenerd.serve.access.keys import KeyFile
 from screenerd.serve.settings import ExposedError, JwtConfig, ServeConfig
 
@@ -159,6 +160,12 @@ async def test_a_rule_that_a_user_has_switched_off_is_silent_for_that_user(serve
         )
         again = await served.publish(rule="top_hunter")
         assert (await one.hear("alert"))["data"]["id"] == again.id, "at once, not at the next login"
+        # As another process does it that shares the store.
+        await served.store.set_user_switch("user:one", RuleSwitch("top_hunter", enabled=False))
+        await served.bus.publish(SettingsChanged("user:one"))
+        await served.publish(rule="top_hunter")
+        loud = await served.publish(rule="pioneer_bull")
+        assert (await one.hear("alert"))["data"]["id"] == loud.id
 
 
 async def test_who_says_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

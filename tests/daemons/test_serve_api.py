@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 import pytest_asyncio
 from served import RULES, SYMBOLS, Served, serving
 
-from screenerd.model import MINUTE_MS, Health, Trouble, Unfollowed
+from screenerd.model import MINUTE_MS, Health, RuleSwitch, Trouble, Unfollowed
 from screenerd.serve.endpoint import ARROW
 from screenerd.store.port import StoreError
 from screenerd.store.sqlite import SqliteStore
@@ -226,6 +227,16 @@ async def test_rules_are_listed_and_switched(served: Served) -> None:
     await served.ask("PUT", "/api/rules/pioneer_bull", json={"cooldown_seconds": None})
     _, value, _ = await served.get("/api/rules")
     assert next(one for one in value["rules"] if one["name"] == "pioneer_bull") == before
+
+
+async def test_what_another_process_switches_is_seen_here(served: Served) -> None:
+    await served.bus.publish(RuleSwitch("pioneer_bull", enabled=False, cooldown_ms=60_000))
+    async with asyncio.timeout(5):
+        while True:
+            _, value, _ = await served.get("/api/rules")
+            if off := [one for one in value["rules"] if not one["enabled"]]:
+                break
+    assert [(one["name"], one["cooldown_seconds"]) for one in off] == [("pioneer_bull", 60)]
 
 
 async def test_settings_are_kept(served: Served) -> None:

@@ -147,7 +147,7 @@ async def test_a_symbol_that_has_left_goes(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("screenerd.top.client.REFRESH_SECONDS", 0.05)
     async with serving(tmp_path / "s.db") as served, following(served.serve.address) as one:
         await one.until_live()
-        served.system = replace(served.system, symbols=served.system.symbols[1:])
+        served.symbols = served.symbols[1:]
         await one.until(lambda board: len(board.rows) == 2)
 
 

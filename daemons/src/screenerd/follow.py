@@ -19,6 +19,7 @@ from screenerd.model import (
     Metrics,
     RuleSwitch,
     ServiceState,
+    SettingsChanged,
     SymbolStatus,
     SystemStatus,
     Trouble,
@@ -29,6 +30,7 @@ from screenerd.store.reader import SqliteReader
 log = structlog.get_logger("follow")
 
 LOOK_SECONDS = 0.2
+LOOK_AT_CHOICES_SECONDS = 1.0
 AT_ONCE = 5_000
 WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
@@ -73,6 +75,9 @@ class Follower:
         self._bus, self._store, self._clock, self._exchange = bus, store, clock, exchange
         self._engine = screener.Engine(rules=rules, exchange=exchange)
         self._newest: dict[str, int] = {}
+        self._switches: dict[str, RuleSwitch] = {}
+        self._users: dict[str, dict[str, RuleSwitch]] = {}
+        self._looked_at = 0.0
         self._unreadable = ""
 
     @property
@@ -95,10 +100,16 @@ class Follower:
             now=now,
             speed=1.0,
             last_close=last_close,
-            symbols=tuple(
-                SymbolStatus(symbol, at + MINUTE_MS, warm=True, missing=(last - at) // MINUTE_MS)
-                for symbol, at in sorted(self._newest.items())
-            ),
+            symbols=len(self._newest),
+            warm=len(self._newest),
+        )
+
+    def symbols(self) -> tuple[SymbolStatus, ...]:
+        """How fresh each symbol is, by name; the newest of all tells what the others lack."""
+        last = max(self._newest.values(), default=0)
+        return tuple(
+            SymbolStatus(symbol, at + MINUTE_MS, warm=True, missing=(last - at) // MINUTE_MS)
+            for symbol, at in sorted(self._newest.items())
         )
 
     async def run(self) -> None:
@@ -108,11 +119,13 @@ class Follower:
             StoreError: the store could not be read even once.
         """
         candle, alert = await self._store.marks(self._exchange)
+        await self._tell_choices()
         await self._warm_up()
         while True:
             try:
                 candle = await self._tell_candles(candle)
                 alert = await self._tell_alerts(alert)
+                await self._look_at_choices()
             except StoreError as error:
                 self._unreadable = str(error)
                 log.warning("store unreadable", error=str(error))
@@ -153,6 +166,24 @@ class Follower:
         for alert in alerts:
             await self._bus.publish(alert)
         return mark
+
+    async def _look_at_choices(self) -> None:
+        now = self._clock.real(self._clock.monotonic())
+        if now - self._looked_at >= LOOK_AT_CHOICES_SECONDS:
+            self._looked_at = now
+            await self._tell_choices()
+
+    async def _tell_choices(self) -> None:
+        """What everybody or a user has changed of the rules since the last look."""
+        switches = await self._store.rule_switches()
+        for rule, switch in switches.items():
+            if self._switches.get(rule) != switch:
+                await self._bus.publish(switch)
+        users = await self._store.user_switches()
+        for user, its in users.items():
+            if self._users.get(user) != its:
+                await self._bus.publish(SettingsChanged(user))
+        self._switches, self._users = switches, users
 
     def _health(self, age_ms: int) -> Health:
         troubles = []

@@ -275,7 +275,8 @@ class SystemStatus:
         now: market time, ms.
         speed: how much faster than the machine's time it runs.
         last_close: when the newest minute was over, ms; 0 if there is none.
-        symbols: every symbol that is followed.
+        symbols: how many are followed.
+        warm: how many of them have their history.
     """
 
     exchange: str
@@ -284,4 +285,5 @@ class SystemStatus:
     now: int
     speed: float
     last_close: int
-    symbols: tuple[SymbolStatus, ...]
+    symbols: int
+    warm: int

@@ -34,7 +34,7 @@ from screenerd.screen.service import Screen
 from screenerd.serve.access.keys import KeyFile
 from screenerd.serve.service import Serve, ServeStatus
 from screenerd.store.sqlite import SqliteStore
-from screenerd.telemetry import Figures, Telemetry
+from screenerd.telemetry import Figures, Telemetry, of_all, of_service
 
 log = structlog.get_logger("screenerd")
 
@@ -80,7 +80,8 @@ class Roles:
             now=signs.now,
             speed=round(1 / self.clock.real(1), 6),
             last_close=last + MINUTE_MS if last else 0,
-            symbols=self.ingest.symbols(),
+            symbols=self.ingest.status.symbols,
+            warm=self.ingest.status.warmed,
         )
 
     @property
@@ -161,7 +162,8 @@ async def serve(config: Config, *, clock: Clock | None = None) -> None:
             rules=rules,
             keys=KeyFile(config.keys_file),
             status=lambda: follower.status,
-            prometheus=lambda: b"",
+            symbols=follower.symbols,
+            prometheus=Telemetry(lambda: of_service(follower.status, serving.status)).text,
         )
         async with asyncio.TaskGroup() as group:
             following = group.create_task(follower.run())
@@ -237,7 +239,8 @@ async def _assemble(
             rules=screening.rules,
             keys=KeyFile(config.keys_file),
             status=lambda: roles.system,
-            prometheus=Telemetry(lambda: roles.figures).text,
+            symbols=ingest.symbols,
+            prometheus=Telemetry(lambda: of_all(roles.figures)).text,
         )
         stack.callback(roles.serve.close)
     return roles

@@ -40,8 +40,8 @@ class Figures:
 class Telemetry(Collector):
     """Turns figures into Prometheus' text; keeps none itself."""
 
-    def __init__(self, figures: Callable[[], Figures]) -> None:
-        """Takes who knows the figures."""
+    def __init__(self, figures: Callable[[], Iterator[Metric]]) -> None:
+        """Takes who knows the figures: `of_all` or `of_service` of what is as it is then."""
         self._figures = figures
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -56,24 +56,38 @@ class Telemetry(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every figure."""
-        figures = self._figures()
-        yield from _collector(figures)
-        yield from _engine(figures)
-        yield from _store(figures)
-        yield from _gateway(figures)
-        yield from _notifications(figures)
-        state = GaugeMetricFamily("screener_health", "1 for the state it is in", labels=["state"])
-        for name in _STATES:
-            state.add_metric([name], name == figures.system.health.state)
-        yield state
-        build = GaugeMetricFamily("screener_build_info", "Which version runs", labels=["version"])
-        build.add_metric([__version__], 1)
-        yield build
-        yield _gauge("screener_loop_lag_seconds", "Longest delay of the loop lately", figures.lag)
+        yield from self._figures()
+
+
+def of_all(figures: Figures) -> Iterator[Metric]:
+    """What every role of the process tells."""
+    yield from _collector(figures)
+    yield from _engine(figures)
+    yield from _store(figures)
+    yield from _notifications(figures)
+    yield from of_service(figures.system, figures.serve)
+    yield _gauge("screener_loop_lag_seconds", "Longest delay of the loop lately", figures.lag)
+
+
+def of_service(system: SystemStatus, serve: ServeStatus) -> Iterator[Metric]:
+    """What the service alone tells: its clients, and how fresh what it serves is."""
+    yield _gauge("api_gateway_websocket_connections", "Clients of the websocket", serve.clients)
+    yield _counter("api_gateway_clients_dropped", "Clients that took nothing", serve.dropped)
+    yield _counter("api_gateway_alerts_published", "Alerts to the websocket", serve.alerts)
+    if system.last_close:
+        age = max(0.0, (system.now - system.last_close) / 1000)
+        yield _gauge("data_collector_newest_close_age_seconds", "Since the newest close", age)
+    state = GaugeMetricFamily("screener_health", "1 for the state it is in", labels=["state"])
+    for name in _STATES:
+        state.add_metric([name], name == system.health.state)
+    yield state
+    build = GaugeMetricFamily("screener_build_info", "Which version runs", labels=["version"])
+    build.add_metric([__version__], 1)
+    yield build
 
 
 def _collector(figures: Figures) -> Iterator[Metric]:
-    ingest, system = figures.ingest, figures.system
+    ingest = figures.ingest
     received = sum(one.frames for one in figures.connections)
     delivering = sum(one.delivering for one in figures.connections)
     yield _counter("data_collector_messages_received", "Frames of all streams", received)
@@ -87,9 +101,6 @@ def _collector(figures: Figures) -> Iterator[Metric]:
         candles.add_metric([outcome], getattr(ingest, outcome))
     yield candles
     yield _counter("data_collector_dead_letters", "Frames not understood", ingest.dead_letters)
-    if system.last_close:
-        age = max(0.0, (system.now - system.last_close) / 1000)
-        yield _gauge("data_collector_newest_close_age_seconds", "Since the newest close", age)
 
 
 def _engine(figures: Figures) -> Iterator[Metric]:
@@ -109,13 +120,6 @@ def _store(figures: Figures) -> Iterator[Metric]:
     yield _gauge("database_rows_waiting", "Rows that wait for a commit", figures.store.pending)
     yield _counter("database_candles_written", "Candles written", figures.persist.candles)
     yield _counter("database_alerts_written", "Alerts written", figures.persist.alerts)
-
-
-def _gateway(figures: Figures) -> Iterator[Metric]:
-    serve = figures.serve
-    yield _gauge("api_gateway_websocket_connections", "Clients of the websocket", serve.clients)
-    yield _counter("api_gateway_clients_dropped", "Clients that took nothing", serve.dropped)
-    yield _counter("api_gateway_alerts_published", "Alerts to the websocket", serve.alerts)
 
 
 def _notifications(figures: Figures) -> Iterator[Metric]:

@@ -242,9 +242,13 @@ class Ingest:
             await self._bus.publish(Followed(self._exchange.name, strangers, now))
         if left := sorted(self._followed.keys() - set(symbols)):
             await self._unfollow(left, now)
-        self.status.symbols = len(self._followed)
+        self._count()
         if self.feed is not None:
             self.feed.follow(symbols)
+
+    def _count(self) -> None:
+        self.status.symbols = len(self._followed)
+        self.status.warmed = sum(one.warm for one in self._followed.values())
 
     async def _unfollow(self, symbols: Sequence[str], now: int) -> None:
         for symbol in symbols:
@@ -287,7 +291,7 @@ class Ingest:
             followed.warm = True
             early, followed.early = followed.early, []
             self._accept_now(followed, early)
-        self.status.warmed += 1
+        self._count()
 
     async def _room(self) -> None:
         """Waits while the store has much to write: a day of every symbol need not be in memory."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ import polars as pl
 from screener import Rule
 from screenerd.bus.port import Bus
 from screenerd.clock import Clock
-from screenerd.model import MINUTE_MS, SettingsChanged, SystemStatus
+from screenerd.model import MINUTE_MS, SettingsChanged, SymbolStatus, SystemStatus
 from screenerd.serve import encode
 from screenerd.serve.board import SPARKLINE_MINUTES, Board
 from screenerd.serve.endpoint import Call, Endpoint
@@ -59,12 +59,13 @@ class Api:
         bus: Bus,
         clock: Clock,
         status: Callable[[], SystemStatus],
+        symbols: Callable[[], Sequence[SymbolStatus]],
         prometheus: Callable[[], bytes],
     ) -> None:
         """Takes what it answers from."""
         self._board, self._hub, self._users, self._store = board, hub, users, store
         self._bus, self._clock, self._status = bus, clock, status
-        self._prometheus = prometheus
+        self._symbols, self._prometheus = symbols, prometheus
         self._recent: Recent[bytes] = Recent(lambda: clock.real(clock.monotonic()))
 
     def endpoints(self) -> list[Endpoint]:
@@ -198,8 +199,8 @@ class Api:
                     for one in status.health.troubles
                 ],
                 "behind_seconds": behind,
-                "symbols": len(status.symbols),
-                "warmed": sum(symbol.warm for symbol in status.symbols),
+                "symbols": status.symbols,
+                "warmed": status.warm,
                 "latency_ms": {
                     "p50": self._board.latency(0.5),
                     "p99": self._board.latency(0.99),
@@ -223,16 +224,19 @@ class Api:
 
     async def symbols(self, _call: Call) -> bytes:
         """Every symbol that is followed."""
-        status = self._status()
+        return await self._recent.get("symbols", self._all_symbols)
+
+    async def _all_symbols(self) -> bytes:
+        exchange = self._status().exchange
         told = [
             {
                 "symbol": one.symbol,
-                "exchange": status.exchange,
+                "exchange": exchange,
                 "last_close": encode.iso(one.last_close) if one.last_close else None,
                 "warm": one.warm,
                 "missing": one.missing,
             }
-            for one in status.symbols
+            for one in self._symbols()
         ]
         return orjson.dumps({"symbols": told})
 
@@ -269,6 +273,9 @@ class Api:
 
     async def sparklines(self, _call: Call) -> bytes:
         """The newest closes of every symbol."""
+        return await self._recent.get("sparklines", self._sparklines)
+
+    async def _sparklines(self) -> bytes:
         lines = {"minutes": SPARKLINE_MINUTES, "symbols": self._board.sparklines()}
         return orjson.dumps(lines)
 
@@ -284,9 +291,9 @@ class Api:
         length = minutes * MINUTE_MS
         start = None if query.start is None else query.start - query.start % length
         rows = min(query.limit * minutes, MOST_MINUTES)
-        status = self._status()
-        frame = await self._store.page(status.exchange, query.symbol, start, query.end, rows)
-        if frame.is_empty() and all(one.symbol != query.symbol for one in status.symbols):
+        exchange = self._status().exchange
+        frame = await self._store.page(exchange, query.symbol, start, query.end, rows)
+        if frame.is_empty() and all(one.symbol != query.symbol for one in self._symbols()):
             remedy = "GET /api/symbols lists what is followed"
             raise not_found("candles of symbol", query.symbol, remedy)
         full = frame.height == rows

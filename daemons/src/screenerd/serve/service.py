@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ from screenerd.model import (
     Alert,
     CandleBatch,
     Metrics,
+    RuleSwitch,
+    SettingsChanged,
+    SymbolStatus,
     SystemStatus,
     Unfollowed,
 )
@@ -46,6 +49,7 @@ log = structlog.get_logger("serve")
 PING_SECONDS = 30.0
 WATCH_SECONDS = 1.0
 ALERTS_WAITING = 100_000
+_HEARD = (CandleBatch, Metrics, Alert, Unfollowed, RuleSwitch, SettingsChanged)
 
 
 @dataclass(slots=True)
@@ -70,6 +74,7 @@ class Serve:
         rules: RuleSet,
         keys: KeyFile,
         status: Callable[[], SystemStatus],
+        symbols: Callable[[], Sequence[SymbolStatus]],
         prometheus: Callable[[], bytes],
     ) -> None:
         """Takes its ports and opens its socket; subscribes at once, so that nothing is missed.
@@ -81,7 +86,8 @@ class Serve:
             config: where, for whom, how often.
             rules: the rules as they were before anybody switched them.
             keys: the API keys.
-            status: tells of the whole.
+            status: tells of the whole; asked for every request.
+            symbols: tells of every symbol.
             prometheus: figures, as Prometheus reads them.
 
         Raises:
@@ -93,16 +99,15 @@ class Serve:
         self.server: Server | None = None
         self._jwks: Jwks | None = None
         self._bus, self._store, self._clock, self._config = bus, store, clock, config
-        self._keys, self._system, self._prometheus = keys, status, prometheus
+        self._keys, self._system, self._symbols = keys, status, symbols
+        self._prometheus = prometheus
         self._token_needed = config.needs_token(
             has_keys=any(key.revoked_at is None for key in keys.list())
         )
         self._board, self._users = Board(), Users(store, rules)
         self._metrics_wanted = asyncio.Event()
         self._listener = listen(config.host, config.port)
-        self._messages: Subscription = bus.subscribe(
-            "serve", CandleBatch, Metrics, Alert, Unfollowed, limit=ALERTS_WAITING
-        )
+        self._messages: Subscription = bus.subscribe("serve", *_HEARD, limit=ALERTS_WAITING)
 
     @property
     def address(self) -> str:
@@ -163,6 +168,7 @@ class Serve:
             self._bus,
             self._clock,
             self._system,
+            self._symbols,
             self._prometheus,
         )
         return build(api.endpoints(), gate, sockets.serve, origins=config.origins)
@@ -195,7 +201,10 @@ class Serve:
 
     async def _listen(self) -> None:
         async for message in self._messages:
-            self._take(message)
+            if isinstance(message, SettingsChanged):
+                await self._users.look_again()
+            else:
+                self._take(message)
 
     def _take(self, message: Message) -> None:
         match message:
@@ -208,6 +217,8 @@ class Serve:
                 self._board.take_candles(message.candles)
             case Unfollowed():
                 self._board.forget(message.symbols)
+            case RuleSwitch():
+                self._users.take(message)
 
     def _take_alert(self, alert: Alert) -> None:
         data = orjson.dumps(encode.alert_value(alert, self._users.rules))

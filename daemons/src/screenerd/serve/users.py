@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import structlog
+
 from screener import RuleSet
 from screenerd.model import RuleSwitch
 from screenerd.serve.port import ServeStore
 from screenerd.serve.schemas import RuleChange
+from screenerd.store.port import StoreError
 from screenerd.switches import with_cooldowns
+
+log = structlog.get_logger("serve")
 
 
 class Users:
@@ -30,8 +35,19 @@ class Users:
         """Reads what the store holds."""
         self.everybody = await self._store.rule_switches()
         self.rules = with_cooldowns(self._given, self.everybody)
-        for user, switches in (await self._store.user_switches()).items():
-            self.of(user).update(switches)
+        await self._load_users()
+
+    def take(self, switch: RuleSwitch) -> None:
+        """Somebody has changed a rule for everybody, here or in another process."""
+        self.everybody[switch.rule] = switch
+        self.rules = with_cooldowns(self._given, self.everybody)
+
+    async def look_again(self) -> None:
+        """A user has chosen, here or in another process; a store that fails is asked next time."""
+        try:
+            await self._load_users()
+        except StoreError as error:
+            log.warning("choices not read", error=str(error))
 
     def of(self, user: str) -> dict[str, RuleSwitch]:
         """A user's switches."""
@@ -47,9 +63,12 @@ class Users:
         """Changes a rule for everybody; gives what is to be told to those who judge."""
         switch = changed(self.everybody.get(rule, RuleSwitch(rule)), change)
         await self._store.set_rule_switch(switch)
-        self.everybody[rule] = switch
-        self.rules = with_cooldowns(self._given, self.everybody)
+        self.take(switch)
         return switch
+
+    async def _load_users(self) -> None:
+        for user, switches in (await self._store.user_switches()).items():
+            self.of(user).update(switches)
 
 
 def changed(switch: RuleSwitch, change: RuleChange) -> RuleSwitch:
