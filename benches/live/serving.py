@@ -358,26 +358,40 @@ async def come_and_go(port: int, count: int, at_once: int = 100) -> None:
 # Requests.
 
 
-async def requests(
-    port: int, rate: int, seconds: float, symbols: list[str]
-) -> tuple[list[float], ...]:
+@dataclass(slots=True)
+class Answers:
+    """How long requests took, ms, by route; how late they were sent; how many were not 200."""
+
+    times: dict[str, list[float]] = field(default_factory=dict)
+    late: list[float] = field(default_factory=list)
+    bad: int = 0
+
+    def told(self) -> str:
+        """A line for all of them, then one a route."""
+        everything = [time for its in self.times.values() for time in its]
+        lines = [f"{summary(everything, self.late)}; {self.bad} of {len(everything)} not 200"]
+        for route, its in sorted(self.times.items()):
+            lines.append(
+                f"  {route:<40} p50 {quantile(its, 0.5):6.1f}  p99 {quantile(its, 0.99):6.1f}"
+            )
+        return "\n".join(lines)
+
+
+async def requests(port: int, rate: int, seconds: float, symbols: list[str]) -> Answers:
     """Requests when they are due, over a few connections; times count from when each was due."""
-    waiting: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
-    times: list[float] = []
-    late: list[float] = []
-    bad: list[float] = []
+    waiting: asyncio.Queue[tuple[float, str, bytes] | None] = asyncio.Queue()
+    answers = Answers({route: [] for route in ROUTES})
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (order := await waiting.get()) is not None:
-            due, path = order
+            due, route, path = order
             writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             head = await reader.readuntil(b"\r\n\r\n")
             at = head.lower().index(b"content-length: ") + 16
             await reader.readexactly(int(head[at : head.index(b"\r", at)]))
-            times.append((time.monotonic() - due) * 1000)
-            if not head.startswith(b"HTTP/1.1 200"):
-                bad.append(float(head[9:12]))
+            answers.times[route].append((time.monotonic() - due) * 1000)
+            answers.bad += not head.startswith(b"HTTP/1.1 200")
         writer.close()
 
     async with asyncio.TaskGroup() as group:
@@ -389,14 +403,13 @@ async def requests(
             wait = due - time.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
-            late.append((time.monotonic() - due) * 1000)
-            path = ROUTES[number % len(ROUTES)].format(
-                symbol=quote(symbols[number * 7 % len(symbols)])
-            )
-            waiting.put_nowait((due, path.encode()))
+            answers.late.append((time.monotonic() - due) * 1000)
+            route = ROUTES[number % len(ROUTES)]
+            path = route.format(symbol=quote(symbols[number // len(ROUTES) % len(symbols)]))
+            waiting.put_nowait((due, route, path.encode()))
         for _ in range(32):
             waiting.put_nowait(None)
-    return times, late, bad
+    return answers
 
 
 async def follow_and_serve(pipe: Connection, folder: Path) -> None:
@@ -435,7 +448,7 @@ async def measure_requests(
         ours.send((exchange.rest_url, exchange.stream_url, clock))
         port, names, memory = await asyncio.to_thread(ours.recv)
         await asyncio.sleep(stage.wait_for_minute(clock, -10))
-        times, late, bad = await requests(port, rate, 60 * minutes, names)
+        answers = await requests(port, rate, 60 * minutes, names)
         ours.send("memory")
         after = await asyncio.to_thread(ours.recv)
         ours.close()
@@ -443,7 +456,7 @@ async def measure_requests(
         process.kill()
     print(
         f"{rate} requests a second, mixed routes, {symbols} symbols, {minutes} closing minutes: "
-        f"{summary(times, late)}; {len(bad)} of {len(times)} not 200; "
+        f"{answers.told()}\n"
         f"the whole process has {memory:.0f} MB when warm, {after:.0f} MB at the end"
     )
 

@@ -102,6 +102,16 @@ async def drip(writer: asyncio.StreamWriter, text: bytes) -> None:
             await asyncio.sleep(0.2)
 
 
+async def test_what_is_small_is_sent_at_once(served: Served) -> None:
+    """Nagle's algorithm would hold the body back until the client confirms the head: 40 ms."""
+    _, _ = await raw(served)
+    await until(lambda: connections(served) == 2)
+    assert served.serve.server is not None
+    for protocol in served.serve.server.server_state.connections:
+        peer = protocol.transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
 async def test_a_request_that_never_ends_is_ended(served: Served) -> None:
     silent, _ = await raw(served)
     head, head_writer = await raw(served, "GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n")

@@ -74,21 +74,25 @@ async def test_a_page_of_candles_is_a_slice_of_all(
     minutes = [n for n in range(30) if n % 7]
     folder = tmp_path_factory.mktemp("page")
     async with SqliteStore(folder / "s.db", SystemClock()) as store:
-        held = [candle(symbol, minute) for minute in minutes for symbol in ("A", "B")]
+        held = [
+            candle(name, minute, close)
+            for minute in minutes
+            for name, close in (("A", 1.0), ("B", 2.0))
+        ]
         await store.write(CandleBatch("binance", tuple(held)))
 
         def at(minute: int | None) -> int | None:
             return None if minute is None else START + minute * MINUTE_MS
 
-        frame = await store.page("binance", "A", at(start), at(end), limit)
+        rows = await store.page("binance", "A", at(start), at(end), limit)
     chosen = [
         minute
         for minute in minutes
         if (start is None or minute >= start) and (end is None or minute < end)
     ]
     expected = chosen[-limit:] if start is None else chosen[:limit]
-    assert frame["open_time"].to_list() == [at(minute) for minute in expected]
-    assert set(frame["symbol"].to_list()) <= {"A"}
+    assert [row[0] for row in rows] == [at(minute) for minute in expected]
+    assert {row[4] for row in rows} <= {1.0}
 
 
 async def test_who_follows_reads_every_row_once_in_order(store: SqliteStore) -> None:

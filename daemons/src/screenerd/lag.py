@@ -17,15 +17,16 @@ TOLD_FROM_SECONDS = 1.0
 
 @dataclass(slots=True)
 class LoopLag:
-    """Measures how much later than asked a short sleep ends."""
+    """Measures how much later than asked a short sleep ends.
+
+    Attributes:
+        longest: the longest delay so far, in seconds.
+        recent: that of the last half minute.
+    """
 
     longest: float = 0.0
-    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED_TICKS))
-
-    @property
-    def recent(self) -> float:
-        """The longest delay of the last half minute, in seconds."""
-        return max(self._recent, default=0.0)
+    recent: float = 0.0
+    _ticks: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED_TICKS))
 
     async def run(self) -> None:
         """Measures until cancelled."""
@@ -34,7 +35,8 @@ class LoopLag:
             due = loop.time() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
             late = loop.time() - due
-            self._recent.append(late)
+            self._ticks.append(late)
+            self.recent = max(self._ticks)
             self.longest = max(self.longest, late)
             if late > TOLD_FROM_SECONDS:
                 log.warning("held up", seconds=round(late, 1))

@@ -12,7 +12,7 @@ from screener import Rule
 from screenerd.bus.port import Bus
 from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, SettingsChanged, SymbolStatus, SystemStatus
-from screenerd.serve import encode
+from screenerd.serve import candles, encode
 from screenerd.serve.board import SPARKLINE_MINUTES, Board
 from screenerd.serve.endpoint import Call, Endpoint
 from screenerd.serve.errors import not_found
@@ -38,11 +38,11 @@ from screenerd.serve.schemas import (
 from screenerd.serve.users import Users
 from screenerd.store.port import AlertFilter, Settings
 
-INTERVALS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}
-"""Minutes of a candle."""
-
 MOST_MINUTES = 200_000
 """Minutes read for one answer; of long candles there may be fewer than asked for."""
+
+SYMBOLS_FRESH_SECONDS = 1.0
+"""What changes with the minute need not be counted for every request."""
 
 _STATUS = {"ok": "healthy", "starting": "degraded", "degraded": "degraded", "down": "unhealthy"}
 
@@ -66,7 +66,8 @@ class Api:
         self._board, self._hub, self._users, self._store = board, hub, users, store
         self._bus, self._clock, self._status = bus, clock, status
         self._symbols, self._prometheus = symbols, prometheus
-        self._recent: Recent[bytes] = Recent(lambda: clock.real(clock.monotonic()))
+        self._pages: Recent[bytes] = Recent(lambda: clock.real(clock.monotonic()))
+        self._lists: Recent[bytes] = Recent(lambda: clock.real(clock.monotonic()))
 
     def endpoints(self) -> list[Endpoint]:
         """Every route."""
@@ -224,7 +225,7 @@ class Api:
 
     async def symbols(self, _call: Call) -> bytes:
         """Every symbol that is followed."""
-        return await self._recent.get("symbols", self._all_symbols)
+        return await self._lists.get("symbols", self._all_symbols, fresh=SYMBOLS_FRESH_SECONDS)
 
     async def _all_symbols(self) -> bytes:
         exchange = self._status().exchange
@@ -243,7 +244,7 @@ class Api:
     async def alerts(self, call: Call) -> bytes:
         """A page of alerts."""
         query: AlertsQuery = call.query
-        return await self._recent.get(
+        return await self._pages.get(
             ("alerts", query, call.arrow), lambda: self._alerts(query, arrow=call.arrow)
         )
 
@@ -273,48 +274,46 @@ class Api:
 
     async def sparklines(self, _call: Call) -> bytes:
         """The newest closes of every symbol."""
-        return await self._recent.get("sparklines", self._sparklines)
+        return await self._lists.get("sparklines", self._sparklines)
 
     async def _sparklines(self) -> bytes:
-        lines = {"minutes": SPARKLINE_MINUTES, "symbols": self._board.sparklines()}
-        return orjson.dumps(lines)
+        return b'{"minutes":%d,"symbols":%b}' % (SPARKLINE_MINUTES, self._board.sparklines())
 
     async def candles(self, call: Call) -> bytes:
         """A page of candles."""
         query: CandlesQuery = call.query
-        return await self._recent.get(
+        return await self._pages.get(
             ("candles", query, call.arrow), lambda: self._candles(query, arrow=call.arrow)
         )
 
     async def _candles(self, query: CandlesQuery, *, arrow: bool) -> bytes:
-        minutes = INTERVALS[query.interval]
+        minutes = candles.INTERVALS[query.interval]
         length = minutes * MINUTE_MS
         start = None if query.start is None else query.start - query.start % length
-        rows = min(query.limit * minutes, MOST_MINUTES)
+        most = min(query.limit * minutes, MOST_MINUTES)
         exchange = self._status().exchange
-        frame = await self._store.page(exchange, query.symbol, start, query.end, rows)
-        if frame.is_empty() and all(one.symbol != query.symbol for one in self._symbols()):
+        rows = await self._store.page(exchange, query.symbol, start, query.end, most)
+        if not rows and all(one.symbol != query.symbol for one in self._symbols()):
             remedy = "GET /api/symbols lists what is followed"
             raise not_found("candles of symbol", query.symbol, remedy)
-        full = frame.height == rows
-        candles = _longer(frame, length)
-        chosen = candles.tail(query.limit) if start is None else candles.head(query.limit)
-        following = None
-        if start is not None and (full or chosen.height < candles.height):
-            following = encode.iso(chosen["open_time"].to_list()[-1] + length)
+        full = len(rows) == most
+        if length == MINUTE_MS and not arrow:
+            end = rows[-1][0] + length if full and start is not None else None
+            return _candles_page(query, candles.minutes_json(rows), end)
+        made = candles.candles(rows, length)
+        chosen = made.tail(query.limit) if start is None else made.head(query.limit)
         if arrow:
-            return encode.arrow(
-                chosen.with_columns(pl.col("open_time").cast(pl.Datetime("ms", "UTC")))
-            )
-        head = {"symbol": query.symbol, "interval": query.interval}
-        return b'%b,"candles":%b,"next":%b}' % (
-            orjson.dumps(head)[:-1],
-            encode.candles(chosen),
-            orjson.dumps(following),
-        )
+            time = pl.col("open_time").cast(pl.Datetime("ms", "UTC"))
+            return encode.arrow(chosen.with_columns(time))
+        more = start is not None and (full or chosen.height < made.height)
+        end = chosen["open_time"].to_list()[-1] + length if more else None
+        return _candles_page(query, candles.frame_json(chosen), end)
 
     async def rules(self, call: Call) -> bytes:
         """The rules, as they are for the caller."""
+        return await self._lists.get(("rules", call.caller), lambda: self._rules(call))
+
+    async def _rules(self, call: Call) -> bytes:
         return orjson.dumps({"rules": [self._rule(rule, call) for rule in self._users.rules]})
 
     async def change_rule(self, call: Call) -> bytes:
@@ -327,6 +326,7 @@ class Api:
         else:
             await self._users.change(call.caller.id, name, change)
             await self._bus.publish(SettingsChanged(call.caller.id))
+        self._lists.forget(("rules", call.caller))
         return orjson.dumps(self._rule(self._users.rules[name], call))
 
     async def settings(self, call: Call) -> bytes:
@@ -366,25 +366,10 @@ class Api:
         }
 
 
-def _longer(frame: pl.DataFrame, length: int) -> pl.DataFrame:
-    """Candles of so many ms, from minutes; one that has only made-up minutes is synthetic."""
-    synthetic = pl.col("source") == "synthetic"
-    if length == MINUTE_MS:
-        return frame.drop("symbol").with_columns(synthetic.alias("synthetic"))
-    sums = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
-    return frame.group_by(pl.col("open_time") // length * length, maintain_order=True).agg(
-        pl.col("open").first(),
-        pl.col("high").max(),
-        pl.col("low").min(),
-        pl.col("close").last(),
-        # A sum over minutes of which one is unknown is unknown.
-        *(
-            pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name)
-            for name in sums
-        ),
-        pl.col("source").first(),
-        synthetic.all().alias("synthetic"),
-    )
+def _candles_page(query: CandlesQuery, told: bytes, following: int | None) -> bytes:
+    head = {"symbol": query.symbol, "interval": query.interval}
+    after = None if following is None else encode.iso(following)
+    return b'%b,"candles":%b,"next":%b}' % (orjson.dumps(head)[:-1], told, orjson.dumps(after))
 
 
 def _arrow_of(rows: pl.DataFrame | None) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+import orjson
 import polars as pl
 
 from screenerd.model import Candle, Metrics
@@ -17,6 +20,14 @@ MOST_FRESH = 2
 """Frames that wait until somebody asks; then they become one."""
 
 
+@dataclass(slots=True)
+class _Closes:
+    """The newest closes of a symbol, oldest first, and when the newest minute opened, ms."""
+
+    newest: int = 0
+    closes: array[float] = field(default_factory=lambda: array("d"))
+
+
 class Board:
     """Newest metrics and closes of every symbol, and how late alerts were."""
 
@@ -26,7 +37,8 @@ class Board:
         self._fresh: list[pl.DataFrame] = []
         self._told: dict[str, bytes] = {}
         self._encoding = asyncio.Lock()
-        self._closes: dict[str, deque[tuple[int, float]]] = {}
+        self._closes: dict[str, _Closes] = {}
+        self._lines: dict[str, bytes] = {}
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
 
     def take_metrics(self, message: Metrics) -> None:
@@ -55,6 +67,7 @@ class Board:
         for symbol in gone:
             self._told.pop(symbol, None)
             self._closes.pop(symbol, None)
+            self._lines.pop(symbol, None)
         self._fresh = [frame.filter(~pl.col("symbol").is_in(gone)) for frame in self._fresh]
         if self._rows is not None:
             self._rows = self._rows.filter(~pl.col("symbol").is_in(gone))
@@ -82,9 +95,13 @@ class Board:
             return self._rows
         return self._rows.filter(pl.col("symbol") == symbol)
 
-    def sparklines(self) -> dict[str, list[float]]:
-        """The newest closes of every symbol, oldest first."""
-        return {symbol: [close for _, close in its] for symbol, its in self._closes.items()}
+    def sparklines(self) -> bytes:
+        """The newest closes of every symbol, oldest first, as a JSON object."""
+        for symbol, its in self._closes.items():
+            if symbol not in self._lines:
+                line = orjson.dumps(its.closes.tolist())
+                self._lines[symbol] = b"%b:%b" % (orjson.dumps(symbol), line)
+        return b"{%b}" % b",".join(self._lines.values())
 
     def latency(self, share: float) -> float | None:
         """The time below which such a share of the newest alerts lies, ms."""
@@ -92,9 +109,12 @@ class Board:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
     def _take_close(self, symbol: str, at: int, close: float) -> None:
-        closes = self._closes.setdefault(symbol, deque(maxlen=SPARKLINE_MINUTES))
-        if not closes or at > closes[-1][0]:
-            closes.append((at, close))
+        its = self._closes.setdefault(symbol, _Closes())
+        if at > its.newest:
+            its.newest = at
+            its.closes.append(close)
+            del its.closes[:-SPARKLINE_MINUTES]
+            self._lines.pop(symbol, None)
 
 
 def _newest(frames: list[pl.DataFrame]) -> pl.DataFrame:

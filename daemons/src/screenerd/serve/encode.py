@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -42,10 +43,13 @@ METRICS = {
 }
 """What a timeframe's metrics are called outside, and in the engine."""
 
+ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
+"""ISO 8601 with ms, as polars writes and reads it."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
 
 
+@lru_cache(4096)
 def iso(ms: int) -> str:
     """A time in ms since the epoch as ISO 8601, UTC."""
     return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
@@ -127,11 +131,6 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
     ).sort("symbol", maintain_order=True)
 
 
-def candles(frame: pl.DataFrame) -> bytes:
-    """Candles as a JSON array, oldest first."""
-    return frame.with_columns(_iso_column(pl.col("open_time"))).write_json().encode()
-
-
 def arrow(frame: pl.DataFrame) -> bytes:
     """A frame as an Arrow stream."""
     out = BytesIO()
@@ -154,12 +153,12 @@ def alerts_table(alerts: list[dict[str, Any]]) -> pl.DataFrame:
     }
     frame = pl.DataFrame(columns, schema=schema)
     return frame.with_columns(
-        pl.col("triggered_at").str.to_datetime(_ISO, time_unit="ms", time_zone="UTC")
+        pl.col("triggered_at").str.to_datetime(ISO, time_unit="ms", time_zone="UTC")
     )
 
 
 def _iso_column(ms: pl.Expr) -> pl.Expr:
-    return ms.cast(pl.Datetime("ms")).dt.strftime(_ISO)
+    return ms.cast(pl.Datetime("ms")).dt.strftime(ISO)
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Expr:

@@ -83,7 +83,7 @@ class Endpoint:
         return Response(content, status, media_type=ARROW if wants_arrow else self.media)
 
     def _query(self, request: Request) -> BaseModel | None:
-        pairs = request.query_params.multi_items()
+        pairs = request.query_params.multi_items() if request.scope["query_string"] else []
         given = dict(pairs)
         if len(given) < len(pairs):
             twice = next(name for name, _ in pairs if len(request.query_params.getlist(name)) > 1)

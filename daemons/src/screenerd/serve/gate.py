@@ -92,7 +92,7 @@ class Gate:
         Raises:
             ApiError: there were too many.
         """
-        self._take(self._by_address, address_key(self.address(scope)))
+        self._take(self._by_address, self._address_key(scope))
 
     def count_handshake(self, scope: AsgiScope) -> None:
         """Counts a websocket's opening, apart from requests.
@@ -100,7 +100,7 @@ class Gate:
         Raises:
             ApiError: there were too many.
         """
-        self._take(self._handshakes, address_key(self.address(scope)))
+        self._take(self._handshakes, self._address_key(scope))
 
     async def caller(self, headers: Headers) -> Caller:
         """Who calls, by the `Authorization` header.
@@ -153,8 +153,13 @@ class Gate:
     def address(self, scope: AsgiScope) -> str:
         """Where a request comes from."""
         client = scope.get("client")
-        forwarded = Headers(scope=scope).getlist("x-forwarded-for")
-        return self._proxies.client(client[0] if client else None, forwarded)
+        peer = client[0] if client else None
+        if not self._admission.proxies:
+            return self._proxies.client(peer, ())
+        return self._proxies.client(peer, Headers(scope=scope).getlist("x-forwarded-for"))
+
+    def _address_key(self, scope: AsgiScope) -> str:
+        return address_key(self.address(scope))
 
     def _take(self, limiter: Limiter, key: str) -> None:
         wait = limiter.take(key, self._clock.monotonic())

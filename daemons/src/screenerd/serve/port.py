@@ -8,7 +8,7 @@ from typing import Protocol
 import polars as pl
 
 from screenerd.model import Alert, RuleSwitch
-from screenerd.store.port import AlertFilter, Settings
+from screenerd.store.port import AlertFilter, MinuteRow, Settings
 
 
 class ServeStore(Protocol):
@@ -26,7 +26,7 @@ class ServeStore(Protocol):
 
     async def page(
         self, exchange: str, symbol: str, start: int | None, end: int | None, limit: int
-    ) -> pl.DataFrame:
+    ) -> list[MinuteRow]:
         """At most `limit` closed candles of a symbol that open in [start, end), oldest first."""
         ...
 

@@ -214,7 +214,8 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: it cannot be had; says which, and what to do.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Only a socket that says it is TCP sends at once what is small: asyncio looks at that.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

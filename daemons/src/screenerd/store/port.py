@@ -10,6 +10,12 @@ import polars as pl
 
 from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter, RuleSwitch
 
+MinuteRow = tuple[
+    int, float, float, float, float, float, float, float | None, float | None, float | None, str
+]
+"""A stored minute: open_time, open, high, low, close, volume, quote_volume, trades,
+taker_buy_volume, taker_buy_quote_volume, source."""
+
 
 class StoreError(Exception):
     """The store could not do what it was asked; says what, and what to do about it."""
@@ -134,10 +140,10 @@ class Store(Protocol):
 
     async def page(
         self, exchange: str, symbol: str, start: int | None, end: int | None, limit: int
-    ) -> pl.DataFrame:
+    ) -> list[MinuteRow]:
         """At most `limit` closed candles of a symbol that open in [start, end), oldest first.
 
-        The first of them, or where `start` is `None` the last; columns as those of `minutes`.
+        The first of them, or where `start` is `None` the last.
         """
         ...
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
 from screenerd.store.audit import Held, Span, audit_symbol
-from screenerd.store.port import AlertFilter, AuditRow, Delivery, Settings
+from screenerd.store.port import AlertFilter, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
@@ -139,11 +139,13 @@ def page(
     start: int | None,
     end: int | None,
     limit: int,
-) -> pl.DataFrame:
+) -> list[MinuteRow]:
     """The first candles that open in [start, end), or without a start the last; oldest first."""
     order = "time" if start is not None else "time DESC"
     found = connection.execute(
-        _MINUTES.replace("ORDER BY time", f"ORDER BY {order} LIMIT ?"),
+        _MINUTES.replace("SELECT symbol, ", "SELECT ").replace(
+            "ORDER BY time", f"ORDER BY {order} LIMIT ?"
+        ),
         (
             exchange,
             symbol,
@@ -154,7 +156,7 @@ def page(
     ).fetchall()
     if start is None:
         found.reverse()
-    return pl.DataFrame(found, schema=_FRAME, orient="row")
+    return found
 
 
 def held(

@@ -15,7 +15,7 @@ from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
 from screenerd.store import queries
 from screenerd.store.audit import whole_hours
-from screenerd.store.port import AlertFilter, AuditRow, Delivery, Settings
+from screenerd.store.port import AlertFilter, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.readers import Readers
 
 
@@ -82,10 +82,10 @@ class SqliteReader:
 
     async def page(
         self, exchange: str, symbol: str, start: int | None, end: int | None, limit: int
-    ) -> pl.DataFrame:
+    ) -> list[MinuteRow]:
         """At most `limit` closed candles of a symbol that open in [start, end), oldest first.
 
-        The first of them, or where `start` is `None` the last; columns as those of `minutes`.
+        The first of them, or where `start` is `None` the last.
         """
         return await self._readers.run(
             partial(

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 UNKNOWN = "?"
 """The address of a caller that has none, on a Unix socket."""
 
+_LONGEST = 100
 _IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
 # An address with a port: 192.0.2.1:443 or [2001:db8::1]:443, or [2001:db8::1] alone.
 _WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
@@ -78,6 +80,12 @@ def _parse_network(text: str) -> IPv4Network | IPv6Network:
 
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """The address, without a port or a zone; `None` if it is none."""
+    # What strangers write is remembered only if it is short.
+    return _address_of(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(4096)
+def _address_of(text: str) -> IPv4Address | IPv6Address | None:
     match = _WITH_PORT.fullmatch(text)
     try:
         address = ip_address(match[1] or match[2] if match else text)

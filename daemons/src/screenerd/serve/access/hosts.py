@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
+
+LONGEST_NAME = 255
+"""Characters of a name or an address; see RFC 1035."""
 
 
 def is_loopback(name: str) -> bool:
     """Whether a name or address is this machine's own, for itself alone."""
-    if name == "localhost":
-        return True
+    # What strangers write is remembered only if it is short.
+    return name == "localhost" or (len(name) <= LONGEST_NAME and _is_own_address(name))
+
+
+@lru_cache(1024)
+def _is_own_address(name: str) -> bool:
     try:
         return ip_address(name).is_loopback
     except ValueError:

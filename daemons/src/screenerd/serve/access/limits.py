@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
 _MICROSECONDS = 1_000_000
@@ -73,6 +74,7 @@ class Limiter:
             self._full_at.popitem(last=False)
 
 
+@lru_cache(4096)
 def address_key(ip: str) -> str:
     """What an address is counted under: itself, or its /64 if it is IPv6.
 
