@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from screenerd.config import Config, ExchangeConfig, LogConfig, RulesConfig, StoreConfig
-from screenerd.demo import DemoExchange, Limits, Market
 from screenerd.logs import set_up
 from screenerd.model import MINUTE_MS
 from screenerd.serve.settings import ServeConfig
+
+if TYPE_CHECKING:
+    from screenerd.demo import Limits
 
 START_MS = 1_767_225_600_000
 """Market time when a benchmark begins, 2026-01-01: the same candles every time."""
@@ -86,6 +89,8 @@ class Setup:
     @property
     def limits(self) -> Limits:
         """As the real exchange's, at the clock's speed; requests cost nothing, to warm up soon."""
+        from screenerd.demo import Limits
+
         return Limits(
             weight=10_000_000,
             messages=1000,
@@ -148,6 +153,9 @@ def _run_exchange(told: Setup, pipe: Connection) -> None:
 
 async def _serve(told: Setup, pipe: Connection) -> None:
     """Answers what is asked through the pipe, until its other end is closed."""
+    # Here, so that the screener's process does not have what only this one needs.
+    from screenerd.demo import DemoExchange, Market
+
     ended = asyncio.Event()
     async with DemoExchange(Market(told.symbols), told.clock, limits=told.limits) as market:
 

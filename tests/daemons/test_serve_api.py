@@ -14,7 +14,7 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 import pytest_asyncio
-from served import RULES, SYMBOLS, Served, serving
+from served import RULES, SYMBOLS, Served, an_alert, serving
 
 from screenerd.model import MINUTE_MS, Health, RuleSwitch, Trouble, Unfollowed
 from screenerd.serve.endpoint import ARROW
@@ -89,6 +89,28 @@ async def test_alerts_are_filtered_and_paged_newest_first(served: Served) -> Non
     since = made[6].triggered_at
     assert await ids(since=iso(since)) == ([a.id for a in newest if a.triggered_at >= since], 6)
     assert await ids(symbol="NOSUCH") == ([], 0)
+
+
+async def test_who_hears_of_an_alert_and_asks_finds_it(served: Served) -> None:
+    """Whether it is stored already, or not yet, or twice on the bus."""
+    older = await served.publish()
+    async with served.socket(subscribe={}) as client:
+        await client.hear("subscribed")
+        newer = replace(an_alert(served.now + 60_000), symbol="ETHUSDT")
+        for _ in range(2):
+            await served.bus.publish(newer)
+            heard = await client.hear("alert")
+            _, value, _ = await served.get("/api/alerts")
+            assert [one["id"] for one in value["alerts"]] == [newer.id, older.id]
+            assert value["alerts"][0] == heard["data"]
+            assert value["total"] == 2
+        await served.store.write(newer)
+        await served.publish(symbol="BTCUSDT")
+        await client.hear("alert")
+        _, value, _ = await served.get("/api/alerts?offset=1&limit=1")
+        assert value["total"] == 3
+        _, value, _ = await served.get("/api/alerts?symbol=ETHUSDT")
+        assert [one["id"] for one in value["alerts"]] == [newer.id]
 
 
 async def test_an_alert_tells_why(served: Served) -> None:

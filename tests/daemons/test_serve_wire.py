@@ -183,11 +183,23 @@ async def test_a_head_of_two_minds_is_refused(served: Served, head: str) -> None
     assert b"200 OK" not in answer, "what was smuggled in is not answered"
 
 
-async def test_who_does_not_read_is_dropped_and_its_socket_is_gone(served: Served) -> None:
-    """It never reads, so that everything that is sent to it stays where it is."""
+async def sip(client: socket.socket) -> None:
+    """Reads a byte now and then, until it cannot."""
+    client.setblocking(False)
+    with contextlib.suppress(ConnectionError):
+        while await asyncio.get_running_loop().sock_recv(client, 1):
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("sips", [False, True], ids=["reads nothing", "reads a byte at a time"])
+async def test_who_does_not_read_is_dropped_and_its_socket_is_gone(
+    served: Served, sips: bool
+) -> None:
+    """Nearly everything that is sent to it stays where it is."""
     async with served.socket(subscribe={"channels": ["alerts", "metrics"]}) as reader:
         await reader.hear("subscribed")
         lazy = await deaf(served, b'{"type":"subscribe","channels":["alerts","metrics"]}')
+        sipping = asyncio.create_task(sip(lazy)) if sips else None
         await until(lambda: len(served.serve.hub.clients) == 2)
         before = connections(served)
         began = time.monotonic()
@@ -203,6 +215,8 @@ async def test_who_does_not_read_is_dropped_and_its_socket_is_gone(served: Serve
         assert time.monotonic() - began <= DROPPED_SECONDS
         await until(lambda: connections(served) == before - 1, 2)
         assert told > 10, "meanwhile the other one was told everything"
+        if sipping is not None:
+            sipping.cancel()
         lazy.close()
 
 

@@ -56,9 +56,10 @@ async def test_alerts_are_paged_newest_first(store: SqliteStore) -> None:
         expected = wanted(**asked)
         found: list[str] = []
         for offset in range(0, 25, 4):
-            page, total = await store.alert_page(AlertFilter(**asked), 4, offset)
-            assert total == len(expected)
-            found += [one.id for one in page]
+            page = await store.alert_page(AlertFilter(**asked), 4, offset, [made[0].id, "none"])
+            assert (page.total, page.offset) == (len(expected), offset)
+            assert page.held == {made[0].id}
+            found += [one.id for one in page.alerts]
         assert found == expected
 
 

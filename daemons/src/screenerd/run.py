@@ -16,8 +16,6 @@ from screenerd.bus.memory import MemoryBus
 from screenerd.bus.port import Subscription
 from screenerd.clock import Clock, SystemClock
 from screenerd.config import Config
-from screenerd.demo.market import Market
-from screenerd.demo.server import DemoExchange
 from screenerd.exchange.binance.rest import BinanceRest
 from screenerd.exchange.binance.stream import BinanceStream, Sinks
 from screenerd.follow import Follower, ReadOnlyStore
@@ -177,6 +175,10 @@ async def serve(config: Config, *, clock: Clock | None = None) -> None:
 
 async def up_demo(config: Config) -> None:
     """The same against the built-in market, at its speed."""
+    # What only it needs takes 30 MB: the real market's follower does without.
+    from screenerd.demo.market import Market
+    from screenerd.demo.server import DemoExchange
+
     clock = SystemClock(config.demo.speed)
     market = Market(symbols=config.demo.symbols, seed=config.demo.seed)
     async with DemoExchange(market, clock) as exchange:

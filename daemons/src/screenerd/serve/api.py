@@ -17,6 +17,7 @@ from screenerd.serve.board import SPARKLINE_MINUTES, Board
 from screenerd.serve.endpoint import Call, Endpoint
 from screenerd.serve.errors import not_found
 from screenerd.serve.hub import Hub
+from screenerd.serve.latest import Latest, page_around, with_latest
 from screenerd.serve.port import ServeStore
 from screenerd.serve.recent import Recent
 from screenerd.serve.schemas import (
@@ -53,6 +54,7 @@ class Api:
     def __init__(
         self,
         board: Board,
+        latest: Latest,
         hub: Hub,
         users: Users,
         store: ServeStore,
@@ -63,7 +65,8 @@ class Api:
         prometheus: Callable[[], bytes],
     ) -> None:
         """Takes what it answers from."""
-        self._board, self._hub, self._users, self._store = board, hub, users, store
+        self._board, self._latest, self._hub = board, latest, hub
+        self._users, self._store = users, store
         self._bus, self._clock, self._status = bus, clock, status
         self._symbols, self._prometheus = symbols, prometheus
         self._pages: Recent[bytes] = Recent(lambda: clock.real(clock.monotonic()))
@@ -245,17 +248,23 @@ class Api:
         """A page of alerts."""
         query: AlertsQuery = call.query
         return await self._pages.get(
-            ("alerts", query, call.arrow), lambda: self._alerts(query, arrow=call.arrow)
+            ("alerts", query, call.arrow, self._hub.offset),
+            lambda: self._alerts(query, arrow=call.arrow),
         )
 
     async def _alerts(self, query: AlertsQuery, *, arrow: bool) -> bytes:
         wanted = AlertFilter(query.symbol, query.type, query.since)
-        found, total = await self._store.alert_page(wanted, query.limit, query.offset)
+        named = self._latest.ids
+        offset, limit = page_around(query.offset, query.limit, len(named))
+        page = await self._store.alert_page(wanted, limit, offset, named)
+        self._latest.stored(page.held)
+        latest = self._latest.wanted(wanted)
+        found, total = with_latest(page, latest, query.offset, query.limit)
         told = [encode.alert_value(alert, self._users.rules) for alert in found]
         if arrow:
             return encode.arrow(encode.alerts_table(told))
-        page = {"alerts": told, "total": total, "limit": query.limit, "offset": query.offset}
-        return orjson.dumps(page)
+        answer = {"alerts": told, "total": total, "limit": query.limit, "offset": query.offset}
+        return orjson.dumps(answer)
 
     async def all_metrics(self, call: Call) -> bytes:
         """The metrics of every symbol."""

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import polars as pl
 
-from screenerd.model import Alert, RuleSwitch
-from screenerd.store.port import AlertFilter, MinuteRow, Settings
+from screenerd.model import RuleSwitch
+from screenerd.store.port import AlertFilter, AlertPage, MinuteRow, Settings
 
 
 class ServeStore(Protocol):
@@ -31,9 +31,9 @@ class ServeStore(Protocol):
         ...
 
     async def alert_page(
-        self, wanted: AlertFilter, limit: int, offset: int
-    ) -> tuple[list[Alert], int]:
-        """A page of alerts, newest first, and how many there are in all."""
+        self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()
+    ) -> AlertPage:
+        """A page of alerts, newest first; and which of the ids that are named are stored."""
         ...
 
     async def rule_switches(self) -> dict[str, RuleSwitch]:

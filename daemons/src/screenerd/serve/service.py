@@ -34,6 +34,7 @@ from screenerd.serve.app import build
 from screenerd.serve.board import SPARKLINE_MINUTES, Board
 from screenerd.serve.gate import Admission, Gate
 from screenerd.serve.hub import Hub
+from screenerd.serve.latest import Latest
 from screenerd.serve.port import ServeStore
 from screenerd.serve.settings import ServeConfig
 from screenerd.serve.socket import Sockets
@@ -104,7 +105,7 @@ class Serve:
         self._token_needed = config.needs_token(
             has_keys=any(key.revoked_at is None for key in keys.list())
         )
-        self._board, self._users = Board(), Users(store, rules)
+        self._board, self._latest, self._users = Board(), Latest(), Users(store, rules)
         self._metrics_wanted = asyncio.Event()
         self._listener = listen(config.host, config.port)
         self._messages: Subscription = bus.subscribe("serve", *_HEARD, limit=ALERTS_WAITING)
@@ -162,6 +163,7 @@ class Serve:
         )
         api = Api(
             self._board,
+            self._latest,
             self.hub,
             self._users,
             self._store,
@@ -221,6 +223,7 @@ class Serve:
                 self._users.take(message)
 
     def _take_alert(self, alert: Alert) -> None:
+        self._latest.add(alert)
         data = orjson.dumps(encode.alert_value(alert, self._users.rules))
         self.hub.publish(alert.symbol, alert.rule, alert.triggered_at, data)
         self.status.alerts += 1

@@ -88,6 +88,31 @@ class AlertFilter:
     rule: str | None = None
     since: int | None = None
 
+    def takes(self, alert: Alert) -> bool:
+        """Whether an alert is asked for."""
+        return (
+            self.symbol in (None, alert.symbol)
+            and self.rule in (None, alert.rule)
+            and (self.since is None or alert.triggered_at >= self.since)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPage:
+    """A page of stored alerts.
+
+    Attributes:
+        alerts: newest first.
+        total: how many there are in all.
+        offset: how many come before.
+        held: which of those that were named are stored, asked for or not.
+    """
+
+    alerts: list[Alert]
+    total: int
+    offset: int
+    held: frozenset[str]
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -177,9 +202,9 @@ class Store(Protocol):
         ...
 
     async def alert_page(
-        self, wanted: AlertFilter, limit: int, offset: int
-    ) -> tuple[list[Alert], int]:
-        """A page of alerts, newest first, and how many there are in all."""
+        self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()
+    ) -> AlertPage:
+        """A page of alerts, newest first; and which of the ids that are named are stored."""
         ...
 
     async def rule_switches(self) -> dict[str, RuleSwitch]:

@@ -11,7 +11,7 @@ import polars as pl
 
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
 from screenerd.store.audit import Held, Span, audit_symbol
-from screenerd.store.port import AlertFilter, AuditRow, Delivery, MinuteRow, Settings
+from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
@@ -255,9 +255,13 @@ def alerts(connection: sqlite3.Connection, since: int) -> list[Alert]:
 
 
 def alert_page(
-    connection: sqlite3.Connection, wanted: AlertFilter, limit: int, offset: int
-) -> tuple[list[Alert], int]:
-    """A page of alerts, newest first, and how many there are in all."""
+    connection: sqlite3.Connection,
+    wanted: AlertFilter,
+    limit: int,
+    offset: int,
+    named: Sequence[str],
+) -> AlertPage:
+    """A page of alerts, newest first; and which of the ids that are named are stored."""
     asked = {
         "symbol = ?": wanted.symbol,
         "alert_type = ?": wanted.rule,
@@ -274,7 +278,14 @@ def alert_page(
         "ORDER BY triggered_at DESC, symbol, alert_type, id LIMIT ? OFFSET ?",
         (*values, limit, offset),
     )
-    return [alert_from(row) for row in found], total
+    alerts = [alert_from(row) for row in found]
+    held: list[tuple[str]] = []
+    if named:
+        ids = orjson.dumps(named).decode()
+        held = connection.execute(
+            "SELECT id FROM alert_history WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+        ).fetchall()
+    return AlertPage(alerts, total, offset, frozenset(row[0] for row in held))
 
 
 def rule_switches(connection: sqlite3.Connection) -> dict[str, RuleSwitch]:

@@ -15,7 +15,7 @@ from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
 from screenerd.store import queries
 from screenerd.store.audit import whole_hours
-from screenerd.store.port import AlertFilter, AuditRow, Delivery, MinuteRow, Settings
+from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.readers import Readers
 
 
@@ -145,11 +145,11 @@ class SqliteReader:
         return await self._readers.run(partial(queries.alerts, since=since))
 
     async def alert_page(
-        self, wanted: AlertFilter, limit: int, offset: int
-    ) -> tuple[list[Alert], int]:
-        """A page of alerts, newest first, and how many there are in all."""
+        self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()
+    ) -> AlertPage:
+        """A page of alerts, newest first; and which of the ids that are named are stored."""
         return await self._readers.run(
-            partial(queries.alert_page, wanted=wanted, limit=limit, offset=offset)
+            partial(queries.alert_page, wanted=wanted, limit=limit, offset=offset, named=named)
         )
 
     async def rule_switches(self) -> dict[str, RuleSwitch]:

@@ -20,8 +20,6 @@ import { Views } from "./views.js";
 const HEALTH_EVERY = 10_000;
 const HEALTH_EVERY_HIDDEN = 60_000;
 const FEED_START = 200;
-/** An alert is told at once and can be asked for when it is on the disk. */
-const STORED_AFTER = 250;
 
 const market = new Market();
 const clock = new MarketClock();
@@ -107,7 +105,6 @@ async function startAnew() {
 /** The newest alerts, and those that arrive before the answer does. */
 async function loadAlerts() {
   meanwhile = [];
-  await new Promise((resolve) => setTimeout(resolve, STORED_AFTER));
   const { alerts } = await told(api.get("api/alerts", { limit: FEED_START }), { alerts: null });
   if (!alerts) return;
   market.setAlerts(alerts.map(readAlert));
