@@ -9,7 +9,7 @@ const format = await import(`${PAGE}/format.js`);
 const { level, robustScale, steady } = await import(`${PAGE}/heat.js`);
 const { FilterError, parseFilter } = await import(`${PAGE}/expression.js`);
 const { clicked, nextColumn, sorted } = await import(`${PAGE}/sorting.js`);
-const { barTime, differs, markersOf, merged, secondsOf } = await import(`${PAGE}/bars.js`);
+const { barTime, differs, markersOf, merged, secondsOf, ticked } = await import(`${PAGE}/bars.js`);
 const { Market, MarketClock, MOST_ALERTS, readAlert } = await import(`${PAGE}/market.js`);
 const { Live, backoff } = await import(`${PAGE}/live.js`);
 const { clauseParts } = await import(`${PAGE}/feed.js`);
@@ -286,6 +286,22 @@ describe("market", () => {
     assert.equal(market.rows.has("GONE"), false);
   });
 
+  test("a price moves within the minute, of symbols that are known", () => {
+    const market = new Market();
+    market.setMetrics(metrics(0, 10));
+    market.setSparklines({ BTCUSDT: [10] });
+    assert.equal(market.setPrice("BTCUSDT", 10), false);
+    assert.equal(market.setPrice("BTCUSDT", 10.25), true);
+    assert.equal(market.setPrice("NEWUSDT", 1), false);
+    const row = market.rows.get("BTCUSDT");
+    assert.deepEqual([row.price, row.tick, row.decimals, row.spark.at(-1)], [10.25, "up", 2, 10]);
+    market.setPrice("BTCUSDT", 9);
+    assert.equal(row.tick, "down");
+    market.setMetrics(metrics(1, 11));
+    assert.deepEqual([row.price, row.spark.at(-1)], [11, 11], "the close counts");
+    assert.equal(market.rows.has("NEWUSDT"), false);
+  });
+
   test("a symbol that is not listed any more is gone", () => {
     const market = new Market();
     market.setMetrics(metrics(0, 1, "OLDUSDT"));
@@ -381,6 +397,25 @@ describe("bars", () => {
         [120, 2],
       ],
     );
+  });
+
+  test("the running bar goes on from what has closed, and a new one begins on time", () => {
+    const closed = { time: 300, open: 2, high: 4, low: 1, close: 3, volume: 9, synthetic: false };
+    const running = ticked([closed], null, 5, 420_000, "5m");
+    assert.deepEqual(running, { ...closed, close: 5, high: 5 });
+    const further = ticked([closed], running, 0.5, 421_000, "5m");
+    assert.deepEqual(further, { ...closed, close: 0.5, high: 5, low: 0.5 });
+    const next = ticked([closed], further, 7, 600_000, "5m");
+    assert.deepEqual(next, {
+      time: 600,
+      open: 7,
+      high: 7,
+      low: 7,
+      close: 7,
+      volume: 0,
+      synthetic: false,
+    });
+    assert.equal(ticked([{ ...closed, time: 600 }], null, 5, 599_000, "5m"), null);
   });
 
   test("a corrected bar is told from one that is as it was", () => {
@@ -492,7 +527,7 @@ describe("conversation", () => {
     Socket.made = [];
     globalThis.WebSocket = Socket;
     context.after(() => mock.timers.reset());
-    const heard = { states: [], alerts: [], metrics: [], subscribed: [], refused: 0 };
+    const heard = { states: [], alerts: [], metrics: [], prices: [], subscribed: [], refused: 0 };
     const live = new Live({
       url: "ws://127.0.0.1/ws/alerts",
       token: () => token,
@@ -500,6 +535,7 @@ describe("conversation", () => {
       onSubscribed: (subscribed) => heard.subscribed.push(subscribed),
       onAlert: ({ id }, missed) => heard.alerts.push([id, missed]),
       onMetrics: ({ symbol }) => heard.metrics.push(symbol),
+      onPrices: (prices, time) => heard.prices.push([prices, time]),
       onRefused: () => (heard.refused += 1),
     });
     live.connect();
@@ -521,14 +557,16 @@ describe("conversation", () => {
     socket().hear(subscribed(5));
     socket().hear(alert(6));
     socket().hear({ type: "metrics", data: { symbol: "BTCUSDT" } });
+    socket().hear({ type: "prices", timestamp: iso(NOON), data: { BTCUSDT: 1 } });
     socket().hear({ type: "ping" });
     socket().hear({ type: "news from a later server" });
     assert.deepEqual(socket().said, [
-      { type: "subscribe", channels: ["alerts", "metrics"] },
+      { type: "subscribe", channels: ["alerts", "metrics", "prices"] },
       { type: "pong" },
     ]);
     assert.deepEqual(heard.alerts, [["a6", false]]);
     assert.deepEqual(heard.metrics, ["BTCUSDT"]);
+    assert.deepEqual(heard.prices, [[{ BTCUSDT: 1 }, NOON]]);
     assert.deepEqual(heard.subscribed, [{ first: true, recovered: false }]);
     assert.deepEqual(heard.states, ["live"]);
   });
@@ -543,7 +581,7 @@ describe("conversation", () => {
     socket().onopen();
     assert.deepEqual(socket().said[0], {
       type: "subscribe",
-      channels: ["alerts", "metrics"],
+      channels: ["alerts", "metrics", "prices"],
       since: 6,
       epoch: "e1",
     });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ from screenerd.model import (
     CandleBatch,
     DeadLetter,
     Followed,
+    Prices,
     Reconnected,
     Unfollowed,
 )
@@ -37,6 +39,7 @@ class Bench:
     store: MemoryStore
     clock: MovedClock
     feed: ScriptedFeed
+    bus: MemoryBus
     batches: MemorySubscription
     seen: list[Candle]
     letters: list[DeadLetter] = field(default_factory=list)
@@ -78,7 +81,7 @@ async def running(
     feed = ScriptedFeed()
     ingest.feed = feed
     task = asyncio.create_task(ingest.run())
-    bench = Bench(ingest, exchange, store, clock, feed, batches, [])
+    bench = Bench(ingest, exchange, store, clock, feed, bus, batches, [])
 
     def started() -> bool:
         if exchange.failures or ingest.status.trouble:
@@ -121,6 +124,25 @@ async def test_what_the_store_holds_is_not_asked_for() -> None:
         await bench.until(lambda: len(bench.seen) >= 3)
         assert bench.minutes("A") == [57, 58, 59]
         assert bench.exchange.asked == [("A", START + 57 * MINUTE_MS, START + 60 * MINUTE_MS)]
+
+
+@pytest.mark.asyncio
+async def test_prices_of_running_minutes_are_told_the_newest_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("screenerd.ingest.service.PRICES_SECONDS", 0.01)
+    async with running(market("A", "B")) as bench:
+        await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        told = aiter(bench.bus.subscribe("prices", Prices, limit=10))
+        for symbol, price in (("A", 1.0), ("A", 2.0), ("X", 3.0), ("B", math.nan)):
+            running_minute = replace(candle(symbol, HOUR), close=price, closed=False)
+            bench.ingest.take(running_minute)
+        async with asyncio.timeout(5):
+            prices = await anext(told)
+        assert isinstance(prices, Prices)
+        assert prices.prices == {"A": 2.0}, "no stranger, and nothing that is no price"
+        assert prices.at == bench.clock.now_ms()
+        assert bench.minutes("A") == list(range(HOUR)), "and no minute of it"
 
 
 @pytest.mark.asyncio
@@ -240,11 +262,15 @@ async def test_listings_and_delistings_are_followed() -> None:
 async def test_who_left_is_told() -> None:
     async with running(market("A", "B")) as bench:
         await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        status = bench.ingest.status
+        assert (status.symbols, status.warmed) == (2, 2)
         del bench.exchange.minutes_by_symbol["B"]
         bench.clock.move(301_000)
         await bench.until(
             lambda: Unfollowed("binance", ("B",), bench.clock.now_ms()) in bench.others
         )
+        await bench.until(lambda: status.symbols == 1)
+        assert status.warmed == 1
 
 
 @pytest.mark.asyncio
@@ -257,7 +283,7 @@ async def test_what_closes_while_a_symbol_warms_up_comes_after_its_history() -> 
     ingest = Ingest(exchange, bus, MemoryStore(), clock, history_ms=HOUR * MINUTE_MS)  # type: ignore[arg-type]
     ingest.feed = ScriptedFeed()
     task = asyncio.create_task(ingest.run())
-    bench = Bench(ingest, exchange, MemoryStore(), clock, ingest.feed, batches, [])
+    bench = Bench(ingest, exchange, MemoryStore(), clock, ingest.feed, bus, batches, [])
     await bench.until(lambda: exchange.asked)
     clock.move(60_000)
     ingest.take(candle("A", 60))

@@ -188,6 +188,25 @@ def test_metrics_go_to_those_who_asked() -> None:
     assert heard(none, "metrics") == []
 
 
+def test_prices_go_to_those_who_asked_and_can_take_them_now() -> None:
+    hub = Hub("e")
+    every = joined(hub, Wish(prices=True))
+    some = joined(hub, Wish(prices=True, symbols=frozenset({"B", "Z"})))
+    other = joined(hub, Wish(prices=True, symbols=frozenset({"Z"})))
+    none = joined(hub)
+    slow = joined(hub, Wish(prices=True))
+    slow.ready = False
+    hub.publish_prices(60_000, {"A": 1.5, "B": 2.0})
+    slow.ready = True
+    hub.publish_prices(61_000, {"A": 1.25})
+    when = "1970-01-01T00:01:00.000Z"
+    first = {"type": "prices", "timestamp": when, "data": {"A": 1.5, "B": 2.0}}
+    assert heard(every, "prices")[0] == first
+    assert heard(some, "prices") == [first | {"data": {"B": 2.0}}]
+    assert heard(other, "prices") == heard(none, "prices") == []
+    assert [one["data"] for one in heard(slow, "prices")] == [{"A": 1.25}], "the newest will do"
+
+
 def test_everybody_is_asked_whether_they_live() -> None:
     hub = Hub("e")
     outlet = joined(hub)

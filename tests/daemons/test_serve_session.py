@@ -31,7 +31,7 @@ def test_a_subscription_says_what_is_wanted() -> None:
     assert isinstance(message, Subscribe)
     assert (message.since, message.epoch) == (7, "e")
     wish = message.wish
-    assert (wish.alerts, wish.metrics) == (True, True)
+    assert (wish.alerts, wish.metrics, wish.prices) == (True, True, False)
     assert wish.symbols == frozenset({"BTCUSDT", "币安人生USDT"})
     assert wish.rules == frozenset({"pioneer_bull"})
 
@@ -42,6 +42,13 @@ def test_alerts_of_everything_are_the_default() -> None:
     assert message.wish.alerts
     assert not message.wish.metrics
     assert message.wish.symbols is None
+
+
+def test_prices_alone_can_be_asked_for() -> None:
+    message = told('{"type":"subscribe","channels":["prices"]}')
+    assert isinstance(message, Subscribe)
+    wish = message.wish
+    assert (wish.alerts, wish.metrics, wish.prices) == (False, False, True)
 
 
 def test_a_pong_is_heard() -> None:

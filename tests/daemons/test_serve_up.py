@@ -49,6 +49,20 @@ async def test_health_symbols_metrics_and_figures_are_those_of_the_roles(tmp_pat
         assert figures["database_up"] == 1
 
 
+async def test_prices_come_within_the_minute(tmp_path: Path) -> None:
+    async with running(tmp_path / "s.db", symbols=4) as rig, aiohttp.ClientSession() as http:
+        assert rig.roles.serve is not None
+        async with http.ws_connect(rig.roles.serve.address + "/ws/alerts") as websocket:
+            await websocket.send_json({"type": "subscribe", "channels": ["prices"]})
+            seen: set[str] = set()
+            async with asyncio.timeout(30):
+                while seen != set(rig.symbols):
+                    value = orjson.loads((await websocket.receive()).data)
+                    if value["type"] == "prices":
+                        assert all(price > 0 for price in value["data"].values())
+                        seen |= value["data"].keys()
+
+
 async def test_alerts_come_as_they_are_raised_until_their_rule_is_off(tmp_path: Path) -> None:
     async with running(tmp_path / "s.db", symbols=40) as rig, aiohttp.ClientSession() as http:
         assert rig.roles.serve is not None

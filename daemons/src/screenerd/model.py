@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -161,6 +162,21 @@ class Metrics:
 
     exchange: str
     frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prices:
+    """The newest prices of the running minutes that have moved, for those who look; never kept.
+
+    Attributes:
+        exchange: whose.
+        at: market time, ms.
+        prices: by symbol.
+    """
+
+    exchange: str
+    at: int
+    prices: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from screenerd.model import (
     FeedLost,
     Followed,
     Metrics,
+    Prices,
     Reconnected,
     RuleSwitch,
     SettingsChanged,
@@ -24,6 +25,7 @@ Message = (
     CandleBatch
     | Bars
     | Metrics
+    | Prices
     | Alert
     | RuleSwitch
     | SettingsChanged

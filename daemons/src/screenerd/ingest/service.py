@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,7 @@ from screenerd.model import (
     DeadLetter,
     FeedLost,
     Followed,
+    Prices,
     Reconnected,
     SymbolStatus,
     Unfollowed,
@@ -58,6 +60,9 @@ TIMEFRAMES = {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}
 """Minutes of the longer bars that indicators need."""
 
 BARS_WANTED = 500
+
+PRICES_SECONDS = 1.0
+"""How often the prices of running minutes are told, in seconds of the machine."""
 
 
 @dataclass(slots=True)
@@ -121,6 +126,7 @@ class Ingest:
         self._history_ms, self._keep_ms = history_ms, max(keep_ms, history_ms)
         self._followed: dict[str, _Followed] = {}
         self._burst: list[Candle] = []
+        self._ticks: dict[str, float] = {}
         self._notes: list[DeadLetter | FeedLost | Reconnected] = []
         self._woken = asyncio.Event()
         self._repair_wanted = asyncio.Event()
@@ -147,7 +153,10 @@ class Ingest:
     def take(self, candle: Candle) -> None:
         """Takes a candle from the feed."""
         followed = self._followed.get(candle.symbol)
-        if followed is None or not candle.closed:
+        if followed is None:
+            return
+        if not candle.closed:
+            self._ticks[candle.symbol] = candle.close
             return
         if trouble := fault(candle, self._clock.now_ms()):
             self.status.rejected += 1
@@ -187,6 +196,7 @@ class Ingest:
             raise ValueError("Ingest.feed has to be set before it runs")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publish())
+            group.create_task(self._tell_prices())
             await self._await_symbols()
             group.create_task(self.feed.run())
             await self._warm_up()
@@ -202,6 +212,16 @@ class Ingest:
             await self._woken.wait()
             await asyncio.sleep(BURST_SECONDS)
             await self.flush()
+
+    async def _tell_prices(self) -> None:
+        """What moves within the minute; people look, so the seconds are theirs at any speed."""
+        while True:
+            await asyncio.sleep(PRICES_SECONDS)
+            ticks, self._ticks = self._ticks, {}
+            sound = {symbol: price for symbol, price in ticks.items() if 0 < price < math.inf}
+            if sound:
+                now = self._clock.now_ms()
+                await self._bus.publish(Prices(self._exchange.name, now, sound))
 
     async def _await_symbols(self) -> None:
         """The first list of symbols; without one there is nothing to do but to ask again.
@@ -242,17 +262,13 @@ class Ingest:
             await self._bus.publish(Followed(self._exchange.name, strangers, now))
         if left := sorted(self._followed.keys() - set(symbols)):
             await self._unfollow(left, now)
-        self._count()
+        self.status.symbols = len(self._followed)
         if self.feed is not None:
             self.feed.follow(symbols)
 
-    def _count(self) -> None:
-        self.status.symbols = len(self._followed)
-        self.status.warmed = sum(one.warm for one in self._followed.values())
-
     async def _unfollow(self, symbols: Sequence[str], now: int) -> None:
         for symbol in symbols:
-            del self._followed[symbol]
+            self.status.warmed -= self._followed.pop(symbol).warm
             start = minute_of(now) - self._history_ms
             await self._store.set_tracking(self._exchange.name, symbol, start, minute_of(now))
         await self._bus.publish(Unfollowed(self._exchange.name, tuple(symbols), now))
@@ -289,9 +305,10 @@ class Ingest:
             raise
         finally:
             followed.warm = True
+            # It may have left meanwhile.
+            self.status.warmed += self._followed.get(symbol) is followed
             early, followed.early = followed.early, []
             self._accept_now(followed, early)
-        self._count()
 
     async def _room(self) -> None:
         """Waits while the store has much to write: a day of every symbol need not be in memory."""

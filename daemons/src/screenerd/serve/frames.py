@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
+
+from screenerd.serve.encode import iso
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -35,6 +38,11 @@ def alert(offset: int, data: bytes) -> bytes:
 def metrics(data: bytes) -> bytes:
     """The metrics of a symbol, encoded already."""
     return text_frame(b'{"type":"metrics","data":%b}' % data)
+
+
+def prices(at: int, told: Mapping[str, float]) -> bytes:
+    """Prices of running minutes, by symbol, as they were at a time in ms."""
+    return message({"type": "prices", "timestamp": iso(at), "data": told})
 
 
 PING = message({"type": "ping"})

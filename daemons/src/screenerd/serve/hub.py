@@ -57,6 +57,7 @@ class Wish:
 
     alerts: bool = True
     metrics: bool = False
+    prices: bool = False
     symbols: frozenset[str] | None = None
     rules: frozenset[str] | None = None
 
@@ -86,6 +87,11 @@ class Client:
             self.outlet.abort()
         else:
             self._waiting.append(frame)
+
+    def offer_now(self, frame: bytes) -> None:
+        """Sends a frame if the connection takes it now; there will be a newer one."""
+        if not self._waiting and self.outlet.ready:
+            self.outlet.write(frame)
 
     def resumed(self) -> None:
         """Sends what waits, as far as the connection takes it."""
@@ -163,6 +169,17 @@ class Hub:
                 client.offer(together)
             elif chosen := [made[symbol] for symbol in wish.symbols & made.keys()]:
                 client.offer(b"".join(chosen))
+
+    def publish_prices(self, at: int, prices: Mapping[str, float]) -> None:
+        """Hands on the prices of running minutes, to those who can take them at once."""
+        listeners = [one for one in self.clients if one.wish is not None and one.wish.prices]
+        everything = frames.prices(at, prices) if listeners else b""
+        for client in listeners:
+            wish = client.wish
+            if wish is None or wish.symbols is None:
+                client.offer_now(everything)
+            elif chosen := {name: prices[name] for name in wish.symbols & prices.keys()}:
+                client.offer_now(frames.prices(at, chosen))
 
     def wants_metrics(self) -> bool:
         """Whether anybody listens to metrics."""

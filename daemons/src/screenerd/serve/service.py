@@ -21,6 +21,7 @@ from screenerd.model import (
     Alert,
     CandleBatch,
     Metrics,
+    Prices,
     RuleSwitch,
     SettingsChanged,
     SymbolStatus,
@@ -50,7 +51,7 @@ log = structlog.get_logger("serve")
 PING_SECONDS = 30.0
 WATCH_SECONDS = 1.0
 ALERTS_WAITING = 100_000
-_HEARD = (CandleBatch, Metrics, Alert, Unfollowed, RuleSwitch, SettingsChanged)
+_HEARD = (CandleBatch, Metrics, Prices, Alert, Unfollowed, RuleSwitch, SettingsChanged)
 
 
 @dataclass(slots=True)
@@ -215,6 +216,8 @@ class Serve:
             case Metrics():
                 self._board.take_metrics(message)
                 self._metrics_wanted.set()
+            case Prices():
+                self.hub.publish_prices(message.at, message.prices)
             case CandleBatch():
                 self._board.take_candles(message.candles)
             case Unfollowed():

@@ -25,6 +25,9 @@ UNAUTHENTICATED = 4401
 _Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
+Channel = Literal["alerts", "metrics", "prices"]
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
@@ -40,7 +43,9 @@ class Subscribe(_Message):
     """What the client wants to hear of, and where it left off."""
 
     type: Literal["subscribe"]
-    channels: Annotated[list[Literal["alerts", "metrics"]], Field(max_length=2)] = ["alerts"]
+    channels: Annotated[list[Literal["alerts", "metrics", "prices"]], Field(max_length=3)] = [
+        "alerts"
+    ]
     symbols: Annotated[list[_Name], Field(max_length=MOST_SYMBOLS)] | None = None
     types: Annotated[list[_Name], Field(max_length=200)] | None = None
     since: Annotated[int, Field(ge=0)] | None = None
@@ -52,6 +57,7 @@ class Subscribe(_Message):
         return Wish(
             alerts="alerts" in self.channels,
             metrics="metrics" in self.channels,
+            prices="prices" in self.channels,
             symbols=None if self.symbols is None else frozenset(self.symbols),
             rules=None if self.types is None else frozenset(self.types),
         )

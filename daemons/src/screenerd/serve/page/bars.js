@@ -21,6 +21,23 @@ export function merged(bars, more) {
   return [...byTime.values()].sort((a, b) => a.time - b.time);
 }
 
+/**
+ * The bar that runs at a time, after a price; null if the list is further on than that.
+ *
+ * @param {object[]} bars made of closed minutes
+ * @param {object|null} running what the last price made of it
+ */
+export function ticked(bars, running, price, time, interval) {
+  const seconds = secondsOf(interval);
+  const start = Math.floor(time / 1000 / seconds) * seconds;
+  const last = bars.at(-1);
+  if (start < last.time) return null;
+  const known = [running, last].find((bar) => bar?.time === start);
+  const { open, high, low } = known ?? { open: price, high: price, low: price };
+  const moved = { close: price, high: Math.max(high, price), low: Math.min(low, price) };
+  return { volume: 0, synthetic: false, ...known, time: start, open, ...moved };
+}
+
 /** Whether some of these bars, by their time, are not as the list has them. */
 export function differs(bars, some) {
   const known = new Map(bars.map((bar) => [bar.time, bar]));

@@ -1,6 +1,6 @@
 /** What the chart shows: which symbol and interval, its bars and alerts, fetched and kept up. */
 
-import { INTERVALS, barOf, barTime, differs, merged, secondsOf } from "./bars.js";
+import { INTERVALS, barOf, barTime, differs, merged, secondsOf, ticked } from "./bars.js";
 import { ChartView } from "./chartview.js";
 import { byId, el, write } from "./dom.js";
 import { splitSymbol } from "./format.js";
@@ -206,6 +206,13 @@ export class Chart {
         this.bars,
         newest.filter(({ time }) => time >= last),
       );
+  }
+
+  /** The price of the symbol within its running minute. */
+  tick(price, time) {
+    if (price === undefined || !this.bars.length) return;
+    const running = ticked(this.bars, this.view.running, price, time, this.interval);
+    if (running) this.view.run(running);
   }
 
   addAlert(alert) {

@@ -15,6 +15,7 @@ export class ChartView {
   constructor({ host, legend }) {
     Object.assign(this, { host, legend });
     this.bars = [];
+    this.running = null;
     this.markers = [];
     /** Called when the oldest bars can be seen. */
     this.onLeftEdge = () => {};
@@ -104,6 +105,7 @@ export class ChartView {
   }
 
   draw() {
+    this.running = null;
     this.candles.setData(this.bars.map((bar) => this.candleOf(bar)));
     this.volumes.setData(this.bars.map((bar) => this.volumeOf(bar)));
     this.mark(this.alerts);
@@ -111,12 +113,26 @@ export class ChartView {
 
   /** Shows these bars, of which only the newest have changed. */
   extend(bars, changed) {
+    const ahead = this.running?.time > bars.at(-1).time;
     this.bars = bars;
+    if (ahead) {
+      // The library takes no bar that is older than one it has drawn.
+      this.draw();
+      return;
+    }
+    this.running = null;
     for (const bar of changed) {
       this.candles.update(this.candleOf(bar));
       this.volumes.update(this.volumeOf(bar));
     }
     this.mark(this.alerts);
+  }
+
+  /** Shows the bar that runs, as far as it is known. */
+  run(bar) {
+    this.running = bar;
+    this.candles.update(this.candleOf(bar));
+    this.tell();
   }
 
   /** Shows alerts as arrows. */
@@ -161,13 +177,19 @@ export class ChartView {
   /** Writes the numbers of the bar that is pointed at, else of the newest one. */
   tell() {
     const pointed = this.bars.findIndex(({ time }) => time === this.pointed);
-    const at = pointed < 0 ? this.bars.length - 1 : pointed;
-    const bar = this.bars[at];
-    this.legend.replaceChildren(...(bar ? this.figures(bar, this.bars[at - 1] ?? bar) : []));
+    const [before, bar] = pointed < 0 ? this.newest() : [this.bars[pointed - 1], this.bars[pointed]];
+    this.legend.replaceChildren(...(bar ? this.figures(bar, before ?? bar) : []));
     const told = bar
       ? `close ${price(bar.close, this.decimals)}, ${dayAndClock(bar.time * 1000)} UTC`
       : "empty";
     this.host.setAttribute("aria-label", `Chart of ${this.symbol}, ${this.interval}: ${told}`);
+  }
+
+  /** The newest two bars, the one that runs among them. */
+  newest() {
+    const { bars, running } = this;
+    if (!running) return [bars.at(-2), bars.at(-1)];
+    return [running.time > bars.at(-1)?.time ? bars.at(-1) : bars.at(-2), running];
   }
 
   figures(bar, before) {

@@ -43,9 +43,10 @@ export const COLUMNS = [
   {
     key: "price",
     title: "Price",
-    hint: "Last closed price",
+    hint: "Price, coloured by where it moved to last",
     value: (row) => row.price,
     write: (value, row) => price(value, row.decimals),
+    tint: (_value, _scale, row) => row.tick,
   },
   ...WINDOWS.map(change),
   {

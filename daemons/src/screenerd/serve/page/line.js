@@ -36,7 +36,7 @@ export class Line {
         this.cells[index].firstChild.nodeValue = text;
         this.texts[index] = text;
       }
-      const tint = column.tint?.(value, scales.get(column.key)) ?? "";
+      const tint = column.tint?.(value, scales.get(column.key), this.row) ?? "";
       if (this.tints[index] !== tint) {
         this.cells[index].className = `cell ${tint}`;
         this.tints[index] = tint;

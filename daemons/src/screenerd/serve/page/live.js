@@ -25,6 +25,7 @@ export class Live {
    * @param {(subscribed: {first: boolean, recovered: boolean}) => void} options.onSubscribed
    * @param {(data: object, missed: boolean) => void} options.onAlert
    * @param {(data: object) => void} options.onMetrics
+   * @param {(prices: object, time: number) => void} options.onPrices of the running minutes
    * @param {() => void} options.onRefused
    */
   constructor(options) {
@@ -77,7 +78,7 @@ export class Live {
 
   subscribe() {
     const resume = this.epoch === null ? {} : { since: this.offset, epoch: this.epoch };
-    this.say({ type: "subscribe", channels: ["alerts", "metrics"], ...resume });
+    this.say({ type: "subscribe", channels: ["alerts", "metrics", "prices"], ...resume });
   }
 
   received(message) {
@@ -111,6 +112,10 @@ export class Live {
     // What was missed comes before anything else; some of it may not have been for us.
     this.replayed();
     this.onMetrics(data);
+  }
+
+  on_prices({ timestamp, data }) {
+    this.onPrices(data, Date.parse(timestamp));
   }
 
   replayed() {

@@ -44,6 +44,7 @@ const live = new Live({
   onSubscribed: resumed,
   onAlert: alertArrived,
   onMetrics: metricsArrived,
+  onPrices: pricesArrived,
   onRefused: () => access.ask(),
 });
 
@@ -62,6 +63,13 @@ function metricsArrived(data) {
   market.setMetrics(data);
   table.touch(data.symbol);
   chart.minuteClosed(data.symbol);
+}
+
+function pricesArrived(prices, time) {
+  for (const [symbol, price] of Object.entries(prices)) {
+    if (market.setPrice(symbol, price)) table.touch(symbol);
+  }
+  chart.tick(prices[chart.symbol], time);
 }
 
 function alertArrived(data, missed) {

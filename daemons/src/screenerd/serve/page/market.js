@@ -43,7 +43,7 @@ export function readAlert(data) {
 
 function nothingKnown() {
   const numbers = { frames: {}, price: null, time: null, decimals: 0, spark: [] };
-  return { ...numbers, warm: true, missing: 0, alertTimes: [], direction: null };
+  return { ...numbers, warm: true, missing: 0, alertTimes: [], direction: null, tick: "" };
 }
 
 export class Market {
@@ -105,6 +105,16 @@ export class Market {
     if (row.time !== null && price !== null) row.spark = [...before, price].slice(-SPARK_MINUTES);
     row.decimals = Math.max(row.decimals, decimalsOf(price));
     return Object.assign(row, { time, price, frames: timeframes });
+  }
+
+  /** Takes the price within the running minute of a symbol that is known; says whether it moved. */
+  setPrice(symbol, price) {
+    const row = this.rows.get(symbol);
+    if (!row || row.time === null || row.price === price) return false;
+    row.tick = price > row.price ? "up" : "down";
+    row.decimals = Math.max(row.decimals, decimalsOf(price));
+    row.price = price;
+    return true;
   }
 
   /** Takes the newest alerts instead of those it has. */
