@@ -103,6 +103,12 @@ class ScriptedFeed:
     """Follows, and never delivers by itself."""
 
     followed: tuple[str, ...] = ()
+    moved: dict[str, float] = field(default_factory=dict)
+
+    def prices(self) -> dict[str, float]:
+        """What a test has put there."""
+        moved, self.moved = self.moved, {}
+        return moved
 
     def follow(self, symbols: Sequence[str]) -> None:
         """Remembers them."""

@@ -43,6 +43,34 @@ def test_a_documented_frame_by_value() -> None:
     )
 
 
+def test_an_update_has_a_key_of_its_symbol_and_a_price() -> None:
+    other = FRAME.replace("btcusdt", "币安人生usdt").replace("BTCUSDT", "币安人生USDT")
+    assert messages.update_key(FRAME) != messages.update_key(other)
+    later = FRAME.replace('"c":"83860.20"', '"c":"83861.00"')
+    assert messages.update_key(FRAME) == messages.update_key(later)
+    assert messages.update_key(FRAME.encode()) == str(messages.update_key(FRAME)).encode()
+    assert messages.update_key('{"x":false}') is None
+    assert messages.running_price(FRAME) == ("BTCUSDT", 83860.20)
+    assert messages.running_price(other.encode()) == ("币安人生USDT", 83860.20)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"data":7}',
+        FRAME.replace('"83860.20"', '"nan"'),
+        FRAME.replace('"83860.20"', '"-1"'),
+        FRAME.replace('"83860.20"', "null"),
+        FRAME.replace('"s":"BTCUSDT","k"', '"s":7,"k"'),
+    ],
+)
+def test_what_has_no_price_has_none(raw: str) -> None:
+    assert messages.running_price(raw) is None
+
+
 def test_recorded_frames_by_value(recorded: Path) -> None:
     lines = (recorded / "binance_um_2021-07-22" / "kline.jsonl").read_text().splitlines()
     assert len(lines) == 67

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
@@ -127,22 +126,19 @@ async def test_what_the_store_holds_is_not_asked_for() -> None:
 
 
 @pytest.mark.asyncio
-async def test_prices_of_running_minutes_are_told_the_newest_of_each(
+async def test_prices_of_running_minutes_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("screenerd.ingest.service.PRICES_SECONDS", 0.01)
     async with running(market("A", "B")) as bench:
         await bench.until(lambda: len(bench.seen) == 2 * HOUR)
         told = aiter(bench.bus.subscribe("prices", Prices, limit=10))
-        for symbol, price in (("A", 1.0), ("A", 2.0), ("X", 3.0), ("B", math.nan)):
-            running_minute = replace(candle(symbol, HOUR), close=price, closed=False)
-            bench.ingest.take(running_minute)
+        bench.feed.moved = {"A": 2.0, "X": 3.0}
         async with asyncio.timeout(5):
             prices = await anext(told)
         assert isinstance(prices, Prices)
-        assert prices.prices == {"A": 2.0}, "no stranger, and nothing that is no price"
+        assert prices.prices == {"A": 2.0}, "and no stranger's"
         assert prices.at == bench.clock.now_ms()
-        assert bench.minutes("A") == list(range(HOUR)), "and no minute of it"
 
 
 @pytest.mark.asyncio

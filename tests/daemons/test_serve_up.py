@@ -53,6 +53,7 @@ async def test_prices_come_within_the_minute(tmp_path: Path) -> None:
     async with running(tmp_path / "s.db", symbols=4) as rig, aiohttp.ClientSession() as http:
         assert rig.roles.serve is not None
         async with http.ws_connect(rig.roles.serve.address + "/ws/alerts") as websocket:
+            await rig.minutes(2)
             await websocket.send_json({"type": "subscribe", "channels": ["prices"]})
             seen: set[str] = set()
             async with asyncio.timeout(30):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,6 +63,10 @@ class Feed(Protocol):
 
     def follow(self, symbols: Sequence[str]) -> None:
         """Follows these symbols from now on, and no others."""
+        ...
+
+    def prices(self) -> Mapping[str, float]:
+        """Prices of running minutes that have come since this was last asked, by symbol."""
         ...
 
 

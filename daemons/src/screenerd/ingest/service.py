@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -126,7 +125,6 @@ class Ingest:
         self._history_ms, self._keep_ms = history_ms, max(keep_ms, history_ms)
         self._followed: dict[str, _Followed] = {}
         self._burst: list[Candle] = []
-        self._ticks: dict[str, float] = {}
         self._notes: list[DeadLetter | FeedLost | Reconnected] = []
         self._woken = asyncio.Event()
         self._repair_wanted = asyncio.Event()
@@ -153,10 +151,7 @@ class Ingest:
     def take(self, candle: Candle) -> None:
         """Takes a candle from the feed."""
         followed = self._followed.get(candle.symbol)
-        if followed is None:
-            return
-        if not candle.closed:
-            self._ticks[candle.symbol] = candle.close
+        if followed is None or not candle.closed:
             return
         if trouble := fault(candle, self._clock.now_ms()):
             self.status.rejected += 1
@@ -196,9 +191,9 @@ class Ingest:
             raise ValueError("Ingest.feed has to be set before it runs")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publish())
-            group.create_task(self._tell_prices())
             await self._await_symbols()
             group.create_task(self.feed.run())
+            group.create_task(self._tell_prices(self.feed))
             await self._warm_up()
             self.status.started = True
             group.create_task(self._watch_closes())
@@ -213,15 +208,13 @@ class Ingest:
             await asyncio.sleep(BURST_SECONDS)
             await self.flush()
 
-    async def _tell_prices(self) -> None:
+    async def _tell_prices(self, feed: Feed) -> None:
         """What moves within the minute; people look, so the seconds are theirs at any speed."""
         while True:
             await asyncio.sleep(PRICES_SECONDS)
-            ticks, self._ticks = self._ticks, {}
-            sound = {symbol: price for symbol, price in ticks.items() if 0 < price < math.inf}
-            if sound:
-                now = self._clock.now_ms()
-                await self._bus.publish(Prices(self._exchange.name, now, sound))
+            told = {name: at for name, at in feed.prices().items() if name in self._followed}
+            if told:
+                await self._bus.publish(Prices(self._exchange.name, self._clock.now_ms(), told))
 
     async def _await_symbols(self) -> None:
         """The first list of symbols; without one there is nothing to do but to ask again.

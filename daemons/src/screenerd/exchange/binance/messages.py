@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ TIMEFRAME_MS = {
 
 MAX_FRAME = 1 << 20
 """Bytes of the largest frame that is looked at; klines have about 400."""
+
+
+_LONGEST_NAME = 256
+"""Characters of a frame within which its stream is named."""
 
 
 class UnknownFrameError(Exception):
@@ -210,6 +215,25 @@ def _number(value: object) -> float:
 def is_update(raw: str | bytes) -> bool:
     """Whether a frame is, by its letters, a version of a minute that still runs: most are."""
     return '"x":false' in raw if isinstance(raw, str) else b'"x":false' in raw
+
+
+def update_key(raw: str | bytes) -> str | bytes | None:
+    """What tells the updates of a symbol from those of others, before they are parsed."""
+    if isinstance(raw, str):
+        end = raw.find("@", 0, _LONGEST_NAME)
+    else:
+        end = raw.find(b"@", 0, _LONGEST_NAME)
+    return None if end < 0 else raw[:end]
+
+
+def running_price(raw: str | bytes) -> tuple[str, float] | None:
+    """The symbol and the price of an update of a running minute; `None` if it is none."""
+    try:
+        data = orjson.loads(raw)["data"]
+        symbol, price = data["s"], float(data["k"]["c"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (symbol, price) if isinstance(symbol, str) and 0 < price < math.inf else None
 
 
 def stream_name(symbol: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -123,6 +123,7 @@ class _Connection:
         self.status.frames += 1
         self.status.last_frame_at = now
         if session.complete and messages.is_update(raw):
+            self.stream.keep_update(raw)
             return False
         try:
             frame = messages.parse_frame(raw, now)
@@ -255,6 +256,7 @@ class BinanceStream:
         self._session, self._url = session, url.rstrip("/") + ROUTE
         self._shards: list[_Shard] = []
         self._changed = asyncio.Event()
+        self._updates: dict[str | bytes, str | bytes] = {}
 
     @property
     def connections(self) -> list[ConnectionStatus]:
@@ -280,6 +282,16 @@ class BinanceStream:
         for shard, its in zip(self._shards, kept, strict=True):
             shard.follow(its)
         self._changed.set()
+
+    def keep_update(self, raw: str | bytes) -> None:
+        """Takes an update of a running minute; most are overtaken before anybody looks."""
+        if (key := messages.update_key(raw)) is not None:
+            self._updates[key] = raw
+
+    def prices(self) -> Mapping[str, float]:
+        """Prices of running minutes that have come since this was last asked, by symbol."""
+        updates, self._updates = self._updates, {}
+        return dict(filter(None, map(messages.running_price, updates.values())))
 
     async def run(self) -> None:
         """Delivers until cancelled."""
