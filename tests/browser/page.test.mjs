@@ -305,6 +305,11 @@ visit("on a phone: one part at a time, nothing beside the screen", PHONE, async 
   };
   await fits("the table");
   await shot(page, "phone-table");
+  await page.$$eval("#status-button .pill", ([connection, health]) => {
+    connection.textContent = "reconnecting";
+    health.textContent = "degraded";
+  });
+  await fits("the longest state");
   const drawn = () => page.locator(".spark polyline").count();
   assert.equal(await drawn(), 0, "what cannot be seen is not drawn");
   await page.$eval("#table-scroller", (scroller) => (scroller.scrollLeft = 10_000));

@@ -12,9 +12,9 @@ import pytest
 from served import serving
 
 EXAMPLES = os.environ.get("SCREENER_EXAMPLES", "60")
-"""Generated calls of each route and phase; `SCREENER_EXAMPLES=1500` makes tens of thousands."""
+"""Generated calls of each route and phase; `SCREENER_EXAMPLES=5000` makes tens of thousands."""
 
-SECONDS = 1800
+SECONDS = 600 + 2 * int(EXAMPLES)
 
 
 @pytest.mark.asyncio
