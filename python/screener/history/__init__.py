@@ -1,0 +1,13 @@
+"""History you can trust: fetched, checked, repaired, kept.
+
+`screener[history]` brings what fetching needs; reading the store needs only polars.
+
+The way of a minute: `plan` (what is wanted and not held -> pieces) -> `http` (bytes, within the
+exchange's weight budget) -> `archive` or `rest` (bytes -> rows) -> `precedence` (which version of a
+minute is kept) -> `store` (Parquet). `fetch` runs it.
+"""
+
+from screener.history.precedence import Merged
+from screener.history.store import Store, scan
+
+__all__ = ["Merged", "Store", "scan"]
