@@ -1,0 +1,137 @@
+"""Rows that break SPEC section 1: one pass where all is well, the checks of `quality` where not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from screener.quality import refuse_other_columns, row_checks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+    from screener.types import ArrowFrame
+
+__all__ = ["KIND_OF_REASON", "as_numbers", "broken_rows", "numbers"]
+
+_PRICES = ("open", "high", "low", "close")
+_REQUIRED = (*_PRICES, "volume")
+_AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
+_PARTS = {"taker_buy_volume": "volume", "taker_buy_quote_volume": "quote_volume"}
+_SMALLEST, _LARGEST = 1e-30, 1e30
+# As in `quality`: real files hold 463.68016 of 463.68015999999994.
+_ROUNDING = 1e-9
+
+KIND_OF_REASON: Final = {
+    "time outside the years 2009 to 2100": "out_of_years",
+    "value missing": "value_missing",
+    "value not finite": "not_finite",
+    "value beyond 1e-30 to 1e30": "out_of_range",
+    "price not above 0": "not_positive",
+    "high below low": "ohlc",
+    "open or close outside low to high": "ohlc",
+    "volume or trades below 0": "negative",
+    "taker volume above the total": "taker",
+}
+"""Kind of finding by the reason that `quality` gives."""
+
+
+def numbers(columns: list[str]) -> list[str]:
+    """The columns of prices and amounts that there are."""
+    return [name for name in (*_PRICES, *_AMOUNTS) if name in columns]
+
+
+def broken_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that break SPEC section 1, each with the first way in which it does.
+
+    Args:
+        rows: Candles with numbers as floats or integers.
+
+    Returns:
+        The rows with `kind, field, value`; none where all is well.
+    """
+    import polars as pl
+
+    sound = list(_sound(rows.columns))
+    facts = rows.select(expr.all().alias(str(n)) for n, expr in enumerate(sound)).row(0)
+    nulls = any(rows[name].null_count() for name in ("open_time", *_REQUIRED))
+    if all(facts) and not nulls:
+        return rows.clear().with_columns(
+            kind=pl.lit("", pl.String), field=pl.lit("", pl.String), value=pl.lit(0.0)
+        )
+    failing = [expr for expr, is_sound in zip(sound, facts, strict=True) if not is_sound]
+    suspect = pl.any_horizontal(
+        *(~expr.fill_null(value=True) for expr in failing),
+        *(pl.col(name).is_null() for name in ("open_time", *_REQUIRED)),
+    )
+    return _named(rows.filter(suspect))
+
+
+def _named(suspects: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    checks = list(row_checks(suspects.columns))
+    broken = [check.broken.fill_null(value=False) for check in checks]
+    pairs = list(zip(broken, checks, strict=True))
+    return suspects.with_columns(
+        kind=pl.coalesce(
+            pl.when(fails).then(pl.lit(KIND_OF_REASON[check.reason])) for fails, check in pairs
+        ),
+        field=pl.coalesce(pl.when(fails).then(pl.lit(check.field)) for fails, check in pairs),
+        value=pl.coalesce(
+            pl.when(fails).then(pl.col(check.field).cast(pl.Float64, strict=False))
+            for fails, check in pairs
+        ),
+    ).filter(pl.col("kind").is_not_null())
+
+
+def _sound(columns: list[str]) -> Iterator[pl.Expr]:
+    """What holds in every sound row. NaN is above every number, so each has an upper bound."""
+    import polars as pl
+
+    low, high = pl.col("low"), pl.col("high")
+    yield (
+        (low >= _SMALLEST)
+        & (low <= pl.col("open"))
+        & (low <= pl.col("close"))
+        & (pl.col("open") <= high)
+        & (pl.col("close") <= high)
+        & (high <= _LARGEST)
+    )
+    for name in _AMOUNTS:
+        if name not in columns:
+            continue
+        amount = pl.col(name)
+        total = _PARTS.get(name)
+        most = pl.col(total) * (1 + _ROUNDING) if total in columns else pl.lit(_LARGEST)
+        yield ((amount >= _SMALLEST) | (amount == 0)) & (amount <= most) & (amount <= _LARGEST)
+
+
+def as_numbers(frame: ArrowFrame) -> pl.DataFrame:
+    """The columns that are looked at; numbers become floats or integers, a symbol is never null.
+
+    Raises:
+        DataError: A column is missing or of a type that holds no numbers.
+    """
+    import polars as pl
+
+    rows = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
+    refuse_other_columns(rows.schema)
+    symbol = pl.col("symbol")
+    columns = [
+        symbol.cast(pl.String).fill_null("") if rows["symbol"].null_count() else symbol,
+        pl.col("open_time").cast(pl.Int64, strict=False),
+        *(_as_number(rows, name) for name in numbers(rows.columns)),
+        *(name for name in ("source",) if name in rows.columns),
+    ]
+    return rows.select(columns)
+
+
+def _as_number(rows: pl.DataFrame, name: str) -> pl.Expr:
+    import polars as pl
+
+    column = pl.col(name)
+    dtype = rows.schema[name]
+    is_whole = dtype.is_integer() and name == "trades"
+    return column if dtype == pl.Float64 or is_whole else column.cast(pl.Float64, strict=False)
