@@ -183,7 +183,7 @@ class Store:
         """
         rows = conform(frame, symbol=symbol)
         self._refuse_strangers(symbol, month, rows)
-        with self._writing(symbol):
+        with self.writing(symbol):
             self._write(symbol, month, winners(rows, Merged()))
 
     def merge(self, frame: pl.DataFrame, *, source: Source = "stream") -> Merged:
@@ -205,7 +205,7 @@ class Store:
         counts = Merged()
         rows = conform(frame, source=source)
         for (symbol, month), part in _by_month(rows):
-            with self._writing(symbol):
+            with self.writing(symbol):
                 held = self.read(symbol, month)
                 told = Merged()
                 merged = merge(held, part, told)
@@ -215,14 +215,20 @@ class Store:
         return counts
 
     @contextmanager
-    def _writing(self, symbol: str) -> Iterator[None]:
-        """Under the lock of a symbol, whose folder is there."""
+    def writing(self, symbol: str) -> Iterator[Path]:
+        """Holds the lock of a symbol, and makes its folder if it is not there; gives the folder.
+
+        Not to be nested: a second lock of the same symbol waits for the first for ever.
+
+        Raises:
+            DataError: The folder cannot be made or written.
+        """
         folder = self.folder(symbol)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with lock(folder / ".lock"):
                 remove_scratch(folder)
-                yield
+                yield folder
         except OSError as error:
             raise file_error(error, folder, "the store cannot be written") from error
 
