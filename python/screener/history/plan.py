@@ -19,7 +19,6 @@ from screener.history.times import (
     days_between,
     iso,
     month_end,
-    month_of,
     month_start,
 )
 from screener.history.weight import klines_weight
@@ -27,13 +26,23 @@ from screener.history.weight import klines_weight
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cost", "Piece", "Span", "holes", "minutes_in", "plan_month", "without"]
+__all__ = [
+    "DAY_WORTH",
+    "MONTH_WORTH",
+    "Cost",
+    "Piece",
+    "Span",
+    "holes",
+    "minutes_in",
+    "plan_month",
+    "without",
+]
 
 Span: TypeAlias = tuple[int, int]
 """Minutes that open in [start, end) ms."""
 
 MONTH_WORTH: Final = 5 * 1440
-"""From so many missing minutes on, the monthly file is dearer than nothing else."""
+"""From so many missing minutes on, the monthly file is cheaper than anything else."""
 
 DAY_WORTH: Final = PAGE
 """From more missing minutes on, the daily file is cheaper than pages of REST."""
@@ -166,7 +175,13 @@ def within(spans: Sequence[Span], start: int, end: int) -> list[Span]:
 
 
 def plan_month(
-    symbol: str, month: str, missing: Sequence[Span], *, now: int, tried: Collection[str] = ()
+    symbol: str,
+    month: str,
+    missing: Sequence[Span],
+    *,
+    now: int,
+    tried: Collection[str] = (),
+    by_rest: bool = True,
 ) -> list[Piece]:
     """The pieces that bring the missing minutes of a symbol's month at the least cost.
 
@@ -179,12 +194,14 @@ def plan_month(
         missing: Ascending spans inside the month, all of them closed by now.
         now: The time, ms.
         tried: Periods (`2025-02`, `2025-02-03`) whose file has been asked for already.
+        by_rest: Whether REST can be asked; if not, files are all there is.
     """
     start, end = month_start(month), month_end(month)
     if not missing:
         return []
     lacking = minutes_in(missing)
-    if lacking >= MONTH_WORTH and month not in tried and now >= _month_published(month):
+    month_worth, day_worth = (MONTH_WORTH, DAY_WORTH) if by_rest else (1, 0)
+    if lacking >= month_worth and month not in tried and now >= _month_published(month):
         return [Piece("month", symbol, start, end, lacking)]
     pieces: list[Piece] = []
     left: list[Span] = []
@@ -193,11 +210,11 @@ def plan_month(
         parts = within(missing, begin, begin + DAY_MS)
         lacking = minutes_in(parts)
         published = now >= begin + DAY_MS + _DAILY_AFTER
-        if lacking > DAY_WORTH and day not in tried and published:
+        if lacking > day_worth and day not in tried and published:
             pieces.append(Piece("day", symbol, begin, begin + DAY_MS, lacking))
         else:
             left.extend(parts)
-    return pieces + _rest_pieces(symbol, _joined(left))
+    return pieces + (_rest_pieces(symbol, _joined(left)) if by_rest else [])
 
 
 def _month_published(month: str) -> int:
@@ -231,8 +248,3 @@ def _rest_pieces(symbol: str, spans: Sequence[tuple[Span, int]]) -> list[Piece]:
             minutes = min(lacking, minutes_in([(first, last)]))
             pieces.append(Piece("rest", symbol, first, last, minutes))
     return pieces
-
-
-def months_of(missing: Sequence[Span]) -> list[str]:
-    """The months in which something is missing, in order."""
-    return list(dict.fromkeys(month_of(start) for start, _ in missing))

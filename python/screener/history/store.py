@@ -113,11 +113,7 @@ class Store:
             frame = pl.read_parquet(io.BytesIO(content))
         # The panic is no Exception, yet a damaged file is all it takes to cause it.
         except (PolarsError, PanicException, OSError, ValueError) as error:
-            raise DataError(
-                reason=f"the file is damaged: {str(error).partition(chr(10))[0]}",
-                path=path,
-                remedy="remove it and fetch the month again",
-            ) from error
+            raise _damaged(error, path) from error
         if version != SCHEMA_VERSION or tuple(frame.columns) != COLUMNS:
             raise DataError(
                 reason=f"the file is of schema {version}, and this version reads {SCHEMA_VERSION}",
@@ -125,6 +121,23 @@ class Store:
                 remedy="move it away and fetch the month again, or update screener",
             )
         return frame
+
+    def times(self, symbol: str, month: str) -> pl.Series:
+        """The open times (int64 ms) of a month's minutes, ascending; none where none is stored.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        import polars as pl
+        from polars.exceptions import PanicException, PolarsError
+
+        path = self.path(symbol, month)
+        try:
+            return pl.read_parquet(path, columns=["open_time"], glob=False).to_series()
+        except FileNotFoundError:
+            return pl.Series("open_time", [], dtype=pl.Int64)
+        except (PolarsError, PanicException, OSError, ValueError) as error:
+            raise _damaged(error, path) from error
 
     def scan(
         self,
@@ -253,6 +266,14 @@ class Store:
                     reason=f"a minute of {found} in {lies_in} among those of {symbol} in {month}",
                     remedy="call merge, which takes minutes of any symbol and month",
                 )
+
+
+def _damaged(error: BaseException, path: Path) -> DataError:
+    return DataError(
+        reason=f"the file is damaged: {str(error).partition(chr(10))[0]}",
+        path=path,
+        remedy="remove it and fetch the month again",
+    )
 
 
 def _by_month(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, str], pl.DataFrame]]:
