@@ -48,8 +48,8 @@ class Finding:
 
     def __str__(self) -> str:
         """A line: what, whose, how much, since when."""
-        title = KINDS[self.kind].title
-        return f"{self.severity}: {self.symbol or 'most symbols'}: {title}: {self.count:,} ({self.told})"
+        what = f"{self.symbol or 'most symbols'}: {KINDS[self.kind].title}"
+        return f"{self.severity}: {what}: {self.count:,}; {self.told}"
 
 
 @dataclass(frozen=True, slots=True)

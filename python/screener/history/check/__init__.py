@@ -7,7 +7,8 @@ symbols lack -> `conclude` makes findings of it all. `kinds` lists what can be f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 
 from screener.history.check.everywhere import missing_in_most
 from screener.history.check.findings import conclude
@@ -38,6 +39,9 @@ __all__ = [
     "conclude",
     "missing_in_most",
 ]
+
+# polars has threads of its own: two callers are enough to keep them busy.
+_THREADS: Final = 2
 
 
 def check(
@@ -74,18 +78,18 @@ def check(
         >>> check(demo_market(symbols=2, days=1)).clean
         True
     """
-    ends = {name: None if at is None else as_ms(at) for name, at in (("start", start), ("end", end))}
+    ends = {
+        name: None if at is None else as_ms(at) for name, at in (("start", start), ("end", end))
+    }
     others = {} if against is None else dict(by_symbol(as_numbers(against)))
-    checked = [
-        check_symbol(
-            symbol,
-            rows,
-            **ends,
-            now=None if now is None else as_ms(now),
-            other=others.get(symbol),
-        )
-        for symbol, rows in by_symbol(as_numbers(frame))
-    ]
+    time = None if now is None else as_ms(now)
+
+    def look(part: tuple[str, pl.DataFrame]) -> SymbolCheck:
+        symbol, rows = part
+        return check_symbol(symbol, rows, **ends, now=time, other=others.get(symbol))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        checked = list(pool.map(look, by_symbol(as_numbers(frame))))
     return conclude(checked, absent=absent)
 
 

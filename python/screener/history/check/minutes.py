@@ -5,6 +5,7 @@ Runs are frames of `first` (int64 ms) and `minutes` (how many), a row a run.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from screener.history.times import MINUTE_MS
@@ -38,6 +39,7 @@ def make_runs(runs: Iterable[tuple[int, int]]) -> pl.DataFrame:
     return pl.DataFrame(list(runs), schema=schema, orient="row")
 
 
+@cache
 def no_runs() -> pl.DataFrame:
     """No run at all."""
     return make_runs(())
@@ -53,7 +55,10 @@ def runs_of(times: pl.Series) -> pl.DataFrame:
 
     if times.is_empty():
         return no_runs()
-    breaks = (times.diff() != MINUTE_MS).arg_true().cast(pl.Int64)
+    is_break = pl.col("time").diff() != MINUTE_MS
+    breaks = times.to_frame("time").select(is_break.arg_true().cast(pl.Int64)).to_series()
+    if breaks.is_empty():
+        return make_runs([(times[0], len(times))])
     starts = pl.concat([pl.Series([0], dtype=pl.Int64), breaks])
     ends = pl.concat([breaks, pl.Series([len(times)], dtype=pl.Int64)])
     return pl.DataFrame({"first": times.gather(starts), "minutes": ends - starts})

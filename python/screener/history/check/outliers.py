@@ -9,14 +9,15 @@
 | `zero_run` | an hour or more without a trade |
 
 A candle opens where the one before closed, however wild the day: a jump is therefore a fault much
-oftener than a wide minute is. Medians are taken of about 5,000 rows, evenly spread.
+oftener than a wide minute is. Medians are taken of about 2,000 rows, evenly spread.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from screener.history.check.minutes import runs_of
 from screener.history.times import MINUTE_MS
@@ -31,11 +32,12 @@ __all__ = ["LEAST_ZERO_RUN", "Doubt", "doubts"]
 LEAST_ZERO_RUN: Final = 60
 """Minutes without a trade that are worth a notice."""
 
-_SAMPLE = 5_000
+_SAMPLE = 2_000
 _LEAST_JUMP, _JUMP_FACTOR = 0.05, 20.0
 _LEAST_RANGE, _RANGE_FACTOR = 0.2, 50.0
 _LEAST_VOLUME, _VOLUME_DEVIATIONS = math.log(1000), 8.0
 _MAD_TO_DEVIATION = 1.4826
+_LARGEST_LOG = 700.0
 # The exchange rounds quote volumes to 1e-8.
 _QUOTE_ROUNDING, _QUOTE_DIGIT = 1e-6, 1e-8
 
@@ -56,50 +58,71 @@ def doubts(rows: pl.DataFrame, bad: pl.Series) -> Iterator[Doubt]:
         rows: Candles of one symbol in order of time, one a minute.
         bad: Open times of those that break SPEC section 1: nothing is concluded from them.
     """
-    import polars as pl
-
     if rows.is_empty():
         return
-    step = (pl.col("open") / pl.col("close").shift(1) - 1).abs()
-    made = rows.select(
-        "open_time", step=step, range=pl.col("high") / pl.col("low") - 1, volume=pl.col("volume")
-    )
+    made = rows.select(_made("quote_volume" in rows.columns))
     most = _bounds(made)
-    exprs = {name: (pl.col(name) > bound).arg_true().implode() for name, bound in most.items()}
-    found = made.select(**exprs)
-    if bad.is_empty() and not any(found[name].list.len()[0] for name in exprs):
-        yield from _misfits(rows, bad)
-        return
+    times = rows["open_time"]
     for name, kind, told in (
-        ("step", "jump", "opens {:.1%} off the close before"),
-        ("range", "price_outlier", "high is {:.1%} above low"),
-        ("volume", "volume_outlier", "volume {:,.6g}"),
+        ("step", "jump", "opens {:.1%} off the close before (bound {:.1%})"),
+        ("range", "price_outlier", "high is {:.1%} above low (bound {:.1%})"),
+        ("volume", "volume_outlier", "volume {:,.6g} (bound {:,.3g})"),
     ):
-        at = _believable(made["open_time"], found[name][0], bad, with_before=name == "step")
-        if len(at):
-            yield Doubt(kind, at, f"{told.format(made[name][at[0]])}, bound {most[name]:,.3g}")
-    yield from _misfits(rows, bad)
+        is_beyond = made[name] > most[name]
+        if is_beyond.any():
+            at = _believable(times, is_beyond.arg_true(), bad, with_before=name == "step")
+            if len(at):
+                yield Doubt(kind, at, told.format(made[name][at[0]], most[name]))
+    if "misfit" in made.columns and made["misfit"].any():
+        yield from _misfits(rows, made["misfit"].arg_true(), bad)
+    is_quiet = made["volume"] == 0
+    if (is_quiet.sum() or 0) >= LEAST_ZERO_RUN:
+        yield from _zero_runs(times, is_quiet.arg_true())
+
+
+@cache
+def _made(with_quotes: bool) -> list[pl.Expr]:
+    """What bounds are set to; whether the quote volume contradicts the prices."""
+    import polars as pl
+
+    volume, quote = pl.col("volume"), pl.col("quote_volume")
+    least = volume * pl.col("low") * (1 - _QUOTE_ROUNDING) - _QUOTE_DIGIT
+    most = volume * pl.col("high") * (1 + _QUOTE_ROUNDING) + _QUOTE_DIGIT
+    misfit = ((quote < least) | (quote > most)).fill_null(value=False).alias("misfit")
+    return [
+        (pl.col("open") / pl.col("close").shift(1) - 1).abs().alias("step"),
+        (pl.col("high") / pl.col("low") - 1).alias("range"),
+        volume,
+        *([misfit] if with_quotes else []),
+    ]
 
 
 def _bounds(made: pl.DataFrame) -> dict[str, float]:
+    step, wide, middle, deviation = made.select(_medians(_stride(made.height))).row(0)
+    above = max(_LEAST_VOLUME, _VOLUME_DEVIATIONS * _MAD_TO_DEVIATION * (deviation or 0.0))
+    return {
+        "step": max(_LEAST_JUMP, _JUMP_FACTOR * (step or 0.0)),
+        "range": max(_LEAST_RANGE, _RANGE_FACTOR * (wide or 0.0)),
+        "volume": math.inf if middle is None else math.exp(min(middle + above, _LARGEST_LOG)),
+    }
+
+
+@cache
+def _medians(stride: int) -> list[pl.Expr]:
+    """Of what is not 0: the medians of step, range and ln(volume), and the last one's MAD."""
     import polars as pl
 
-    every = _stride(made.height)
-    spread = made.select(pl.exclude("open_time").gather_every(every))
+    def spread(name: str) -> pl.Expr:
+        values = pl.col(name).gather_every(stride)
+        return values.filter((values > 0) & values.is_finite())
 
-    def median(name: str) -> float:
-        values = spread[name]
-        return cast("float | None", values.filter(values > 0).median()) or 0.0
-
-    logs = spread["volume"].filter(spread["volume"] > 0).log()
-    middle = cast("float | None", logs.median()) or 0.0
-    deviation = _MAD_TO_DEVIATION * (cast("float | None", (logs - middle).abs().median()) or 0.0)
-    above = max(_LEAST_VOLUME, _VOLUME_DEVIATIONS * deviation)
-    return {
-        "step": max(_LEAST_JUMP, _JUMP_FACTOR * median("step")),
-        "range": max(_LEAST_RANGE, _RANGE_FACTOR * median("range")),
-        "volume": math.exp(min(middle + above, 700.0)) if len(logs) else math.inf,
-    }
+    logs = spread("volume").log()
+    return [
+        spread("step").median(),
+        spread("range").median(),
+        logs.median().alias("middle"),
+        (logs - logs.median()).abs().median().alias("deviation"),
+    ]
 
 
 def _stride(rows: int) -> int:
@@ -122,26 +145,21 @@ def _believable(times: pl.Series, at: pl.Series, bad: pl.Series, *, with_before:
     return at.filter(fine)
 
 
-def _misfits(rows: pl.DataFrame, bad: pl.Series) -> Iterator[Doubt]:
+def _misfits(rows: pl.DataFrame, at: pl.Series, bad: pl.Series) -> Iterator[Doubt]:
+    at = _believable(rows["open_time"], at, bad, with_before=False)
+    if len(at):
+        row = rows.row(at[0], named=True)
+        mean = row["quote_volume"] / row["volume"] if row["volume"] else math.inf
+        told = f"mean price {mean:.6g} outside {row['low']:.6g} to {row['high']:.6g}"
+        yield Doubt("quote_misfit", at, told)
+
+
+def _zero_runs(times: pl.Series, at: pl.Series) -> Iterator[Doubt]:
     import polars as pl
 
-    if "quote_volume" in rows.columns:
-        volume, quote = pl.col("volume"), pl.col("quote_volume")
-        least = volume * pl.col("low") * (1 - _QUOTE_ROUNDING) - _QUOTE_DIGIT
-        most = volume * pl.col("high") * (1 + _QUOTE_ROUNDING) + _QUOTE_DIGIT
-        at = rows.select(((quote < least) | (quote > most)).arg_true()).to_series()
-        at = _believable(rows["open_time"], at, bad, with_before=False) if len(at) else at
-        if len(at):
-            row = rows.row(at[0], named=True)
-            mean = row["quote_volume"] / row["volume"] if row["volume"] else math.inf
-            told = f"mean price {mean:.6g} outside {row['low']:.6g} to {row['high']:.6g}"
-            yield Doubt("quote_misfit", at, told)
-    at = rows.select((pl.col("volume") == 0).arg_true()).to_series()
-    if len(at) >= LEAST_ZERO_RUN:
-        quiet = rows["open_time"].gather(at)
-        runs = runs_of(quiet).with_columns(end=pl.col("minutes").cum_sum())
-        long = runs.filter(pl.col("minutes") >= LEAST_ZERO_RUN)
-        if long.height:
-            kept = [at.slice(end - count, count) for _, count, end in long.iter_rows()]
-            longest = max(long["minutes"].to_list())
-            yield Doubt("zero_run", pl.concat(kept), f"{longest:,} minutes at most")
+    runs = runs_of(times.gather(at)).with_columns(end=pl.col("minutes").cum_sum())
+    long = runs.filter(pl.col("minutes") >= LEAST_ZERO_RUN)
+    if long.height:
+        kept = [at.slice(end - count, count) for _, count, end in long.iter_rows()]
+        longest = max(long["minutes"].to_list())
+        yield Doubt("zero_run", pl.concat(kept), f"{longest:,} minutes at most")

@@ -89,8 +89,8 @@ def check_symbol(
         now: The time, ms; minutes that open later are faults. Without it none is.
         other: The same minutes as another source has them.
     """
-    broken = broken_rows(rows)
     timed, runs = _timed(rows)
+    broken = broken_rows(rows, are_timed=timed is rows)
     held = joined(_aligned(runs))
     faults = [*_broken(broken), *_time_faults(runs, now)]
     ordered = timed
@@ -98,7 +98,9 @@ def check_symbol(
         faults += _repeated(timed)
         ordered = _first_of_each_minute(timed)
     faults += _doubts(ordered, broken)
-    faults += _synthetic(timed)
+    sources = _sources(rows)
+    if "synthetic" in sources:
+        faults += _synthetic(timed)
     if other is not None:
         faults += _against(ordered, other)
     first, last = _ends(held)
@@ -111,7 +113,7 @@ def check_symbol(
         held=int(held["minutes"].sum()),
         missing=_missing(held, *asked),
         faults=tuple(faults),
-        sources=_sources(rows),
+        sources=sources,
     )
 
 
@@ -130,15 +132,18 @@ def _timed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _all_in_years(runs: pl.DataFrame) -> bool:
     import polars as pl
 
-    last = pl.col("first") + (pl.col("minutes") - 1) * MINUTE_MS
-    firsts = runs.select(open_time="first").select(in_years().all()).item()
-    lasts = runs.select(open_time=last).select(in_years().all()).item()
-    return bool(firsts) and bool(lasts)
+    if runs.is_empty():
+        return True
+    last = runs["first"] + (runs["minutes"] - 1) * MINUTE_MS
+    ends = pl.DataFrame({"open_time": [runs["first"].min(), last.max()]})
+    return bool(ends.select(in_years().all()).item())
 
 
 def _aligned(runs: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
+    if runs.height == 1 and runs["first"][0] % MINUTE_MS == 0:
+        return runs
     return runs.with_columns(first=minute_of(pl.col("first")))
 
 
@@ -153,6 +158,8 @@ def _missing(held: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
     """The runs of [start, end) that are not held."""
     import polars as pl
 
+    if held.height == 1 and _ends(held) == (start, end):
+        return no_runs()
     edges = make_runs([(start, 0), (max(start, end), 0)])
     inside = held.filter(
         (pl.col("first") + pl.col("minutes") * MINUTE_MS > start) & (pl.col("first") < end)
@@ -163,6 +170,10 @@ def _missing(held: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
 def _time_faults(runs: pl.DataFrame, now: int | None) -> Iterator[Fault]:
     import polars as pl
 
+    if runs.height == 1 and runs["first"][0] % MINUTE_MS == 0:
+        last = runs["first"][0] + (runs["minutes"][0] - 1) * MINUTE_MS
+        if now is None or last <= now:
+            return
     shifted = runs.filter(pl.col("first") % MINUTE_MS != 0)
     if shifted.height:
         told = f"{iso(shifted['first'][0])} is no whole minute"
@@ -193,6 +204,8 @@ def _is_repeated(runs: pl.DataFrame) -> bool:
     """Whether a minute may be there twice, or rows out of order."""
     import polars as pl
 
+    if runs.height < 2:
+        return False
     end = minute_of(pl.col("first")) + pl.col("minutes") * MINUTE_MS
     overlaps = minute_of(pl.col("first")) < end.cum_max().shift(1)
     return bool(runs.select(overlaps.any()).item())
@@ -202,6 +215,8 @@ def _is_repeated(runs: pl.DataFrame) -> bool:
 
 
 def _broken(broken: pl.DataFrame) -> Iterator[Fault]:
+    if broken.is_empty():
+        return
     for (kind,), part in broken.group_by("kind", maintain_order=True):
         row = part.row(0, named=True)
         time = row["open_time"]
@@ -271,8 +286,6 @@ def _doubts(ordered: pl.DataFrame, broken: pl.DataFrame) -> Iterator[Fault]:
 def _synthetic(timed: pl.DataFrame) -> Iterator[Fault]:
     import polars as pl
 
-    if "source" not in timed.columns:
-        return
     made_up = timed.filter(pl.col("source") == "synthetic")
     if made_up.height:
         told = f"from {iso(made_up['open_time'][0])}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from screener.quality import refuse_other_columns, row_checks
+from screener.quality import in_years, refuse_other_columns, row_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,26 +43,26 @@ def numbers(columns: list[str]) -> list[str]:
     return [name for name in (*_PRICES, *_AMOUNTS) if name in columns]
 
 
-def broken_rows(rows: pl.DataFrame) -> pl.DataFrame:
+def broken_rows(rows: pl.DataFrame, *, are_timed: bool = False) -> pl.DataFrame:
     """The rows that break SPEC section 1, each with the first way in which it does.
 
     Args:
         rows: Candles with numbers as floats or integers.
+        are_timed: Whether all times are known to lie in the years 2009 to 2100.
 
     Returns:
-        The rows with `kind, field, value`; none where all is well.
+        The rows with `kind, field, value`; none, and not these columns, where all is well.
     """
     import polars as pl
 
-    sound = list(_sound(rows.columns))
-    facts = rows.select(expr.all().alias(str(n)) for n, expr in enumerate(sound)).row(0)
+    sound, are_all_sound = _sound(tuple(rows.columns))
+    facts = rows.select(are_all_sound).row(0)
     nulls = any(rows[name].null_count() for name in ("open_time", *_REQUIRED))
-    if all(facts) and not nulls:
-        return rows.clear().with_columns(
-            kind=pl.lit("", pl.String), field=pl.lit("", pl.String), value=pl.lit(0.0)
-        )
+    if all(facts) and not nulls and are_timed:
+        return rows.clear()
     failing = [expr for expr, is_sound in zip(sound, facts, strict=True) if not is_sound]
     suspect = pl.any_horizontal(
+        ~in_years(),
         *(~expr.fill_null(value=True) for expr in failing),
         *(pl.col(name).is_null() for name in ("open_time", *_REQUIRED)),
     )
@@ -86,7 +87,14 @@ def _named(suspects: pl.DataFrame) -> pl.DataFrame:
     ).filter(pl.col("kind").is_not_null())
 
 
-def _sound(columns: list[str]) -> Iterator[pl.Expr]:
+@cache
+def _sound(columns: tuple[str, ...]) -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """For each group of columns whether a row is sound, and whether all are."""
+    sound = list(_soundness(columns))
+    return sound, [expr.all().alias(str(n)) for n, expr in enumerate(sound)]
+
+
+def _soundness(columns: tuple[str, ...]) -> Iterator[pl.Expr]:
     """What holds in every sound row. NaN is above every number, so each has an upper bound."""
     import polars as pl
 
