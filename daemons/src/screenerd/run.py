@@ -184,6 +184,22 @@ async def up_demo(config: Config) -> None:
         await up(config.model_copy(update={"exchange": there}), clock=clock)
 
 
+async def market(config: Config, port: int) -> None:
+    """The built-in market alone, until told to stop.
+
+    Args:
+        config: its symbols, seed and speed.
+        port: where it listens on loopback; 0 takes a free one.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    made = Market(symbols=config.demo.symbols, seed=config.demo.seed)
+    async with DemoExchange(made, SystemClock(config.demo.speed), port=port) as exchange:
+        log.info("built-in market", address=exchange.rest_url, speed=config.demo.speed)
+        await stop.wait()
+
+
 async def _assemble(
     config: Config, clock: Clock, stop: asyncio.Event, endpoints: Endpoints, stack: AsyncExitStack
 ) -> Roles:

@@ -51,6 +51,20 @@ class Target:
     quote: str = "USDT"
     include_delisted: bool = False
 
+    def refuse_wrong(self) -> None:
+        """Refuses what means no symbols, or means them twice.
+
+        Raises:
+            DataError: Neither names nor `all` nor `top` are given, or names and one of them.
+        """
+        if bool(self.symbols) == (self.all or self.top is not None):
+            raise DataError(
+                reason="symbols by name and all of them" if self.symbols else "no symbols",
+                remedy="name symbols such as BTCUSDT, or pass --all, or --top 150",
+            )
+        if self.top is not None and self.top < 1:
+            raise DataError(reason=f"the top {self.top} is nothing", remedy="ask for at least 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -93,17 +107,10 @@ async def choose(source: Listings, target: Target) -> Chosen:
     alone.
 
     Raises:
-        DataError: None was named, or one that the exchange does not know.
+        DataError: One is named that the exchange does not know, or none is found.
         SourceError: The exchange does not answer.
     """
     named = tuple(dict.fromkeys(target.symbols))
-    if bool(named) == (target.all or target.top is not None):
-        raise DataError(
-            reason="no symbols" if not named else "symbols by name, and by --all or --top",
-            remedy="name symbols such as BTCUSDT, or pass --all, or --top 150",
-        )
-    if target.top is not None and target.top < 1:
-        raise DataError(reason=f"the top {target.top} is nothing", remedy="ask for at least 1")
     try:
         universe = await source.universe()
     except SourceError as error:

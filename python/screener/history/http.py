@@ -265,8 +265,10 @@ class HttpSource:
 
 
 def _no_answer(url: str, error: Exception) -> SourceError:
+    cause = getattr(error, "os_error", error)
+    told = getattr(cause, "strerror", None) or str(cause) or type(error).__name__
     return SourceError(
-        reason=f"no answer: {str(error) or type(error).__name__}",
+        reason=f"no answer: {told}",
         path=url,
         remedy="check the network and the address, then run it again: what is stored is not asked "
         "for again",
