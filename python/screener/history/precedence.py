@@ -117,10 +117,12 @@ def conform(
             remedy=f"give the columns {', '.join(COLUMNS)}; {', '.join(_OPTIONAL)} may be missing",
         )
     types = schema()
-    columns = [
-        (pl.col(name) if name in have else pl.lit(given[name]).alias(name)).cast(types[name])
-        for name in COLUMNS
-    ]
+    columns = []
+    for name, kind in types.items():
+        column = pl.col(name) if name in have else pl.lit(None).alias(name)
+        default = given.get(name)
+        known = column.cast(kind)
+        columns.append(known if default is None else known.fill_null(pl.lit(default, dtype=kind)))
     try:
         out = frame.select(columns)
     except pl.exceptions.PolarsError as error:
