@@ -24,7 +24,7 @@ from screener.history.precedence import COLUMNS, Merged, Source, conform, empty,
 from screener.history.times import Moment, as_ms, month_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import polars as pl
 
@@ -226,6 +226,18 @@ class Store:
                     self._write(symbol, month, merged)
             counts.add(told)
         return counts
+
+    def change(self, symbol: str, month: str, how: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        """Stores what a function makes of a month; nobody else writes to the symbol meanwhile.
+
+        Raises:
+            DataError: The file cannot be read or written; what was there before still is.
+        """
+        with self.writing(symbol):
+            held = self.read(symbol, month)
+            changed = how(held)
+            if not changed.equals(held):
+                self._write(symbol, month, changed)
 
     @contextmanager
     def writing(self, symbol: str) -> Iterator[Path]:

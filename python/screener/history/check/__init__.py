@@ -34,6 +34,8 @@ __all__ = [
     "Kind",
     "Severity",
     "SymbolCheck",
+    "as_numbers",
+    "by_symbol",
     "check",
     "check_symbol",
     "conclude",

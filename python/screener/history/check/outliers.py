@@ -9,7 +9,8 @@
 | `zero_run` | an hour or more without a trade |
 
 A candle opens where the one before closed, however wild the day: a jump is therefore a fault much
-oftener than a wide minute is. Medians are taken of about 2,000 rows, evenly spread.
+oftener than a wide minute is. Medians are taken of about 2,000 rows, evenly spread; one of what is
+not 0 counts where at least 2 % are not.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ LEAST_ZERO_RUN: Final = 60
 """Minutes without a trade that are worth a notice."""
 
 _SAMPLE = 2_000
+_MOST_ZEROS = 50
+"""Of so many values one has to be other than 0 for a median of those that are."""
 _LEAST_JUMP, _JUMP_FACTOR = 0.05, 20.0
 _LEAST_RANGE, _RANGE_FACTOR = 0.2, 50.0
 _LEAST_VOLUME, _VOLUME_DEVIATIONS = math.log(1000), 8.0
@@ -116,10 +119,15 @@ def _medians(stride: int) -> list[pl.Expr]:
         values = pl.col(name).gather_every(stride)
         return values.filter((values > 0) & values.is_finite())
 
+    def median(name: str) -> pl.Expr:
+        # Of a handful in thousands it would be the median of the faults.
+        enough = spread(name).len() * _MOST_ZEROS >= pl.col(name).gather_every(stride).len()
+        return pl.when(enough).then(spread(name).median()).alias(name)
+
     logs = spread("volume").log()
     return [
-        spread("step").median(),
-        spread("range").median(),
+        median("step"),
+        median("range"),
         logs.median().alias("middle"),
         (logs - logs.median()).abs().median().alias("deviation"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from screener.history.times import MINUTE_MS
 from screener.quality import in_years, refuse_other_columns, row_checks
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from screener.types import ArrowFrame
 
-__all__ = ["KIND_OF_REASON", "as_numbers", "broken_rows", "numbers"]
+__all__ = ["KIND_OF_REASON", "as_numbers", "broken_rows", "impossible_rows", "numbers"]
 
 _PRICES = ("open", "high", "low", "close")
 _REQUIRED = (*_PRICES, "volume")
@@ -67,6 +68,34 @@ def broken_rows(rows: pl.DataFrame, *, are_timed: bool = False) -> pl.DataFrame:
         *(pl.col(name).is_null() for name in ("open_time", *_REQUIRED)),
     )
     return _named(rows.filter(suspect))
+
+
+def impossible_rows(rows: pl.DataFrame, *, now: int | None = None) -> pl.DataFrame:
+    """The rows that cannot be, also by their time: `broken_rows`, misaligned and future ones.
+
+    Args:
+        rows: As `broken_rows` takes them.
+        now: The time, ms; minutes that open later cannot be. Without it none is asked.
+
+    Returns:
+        The rows with `kind, field, value`.
+    """
+    import polars as pl
+
+    broken = broken_rows(rows)
+    if broken.is_empty():
+        broken = _named(rows.clear())
+    time = pl.col("open_time")
+    kinds = {"misaligned": time % MINUTE_MS != 0}
+    if now is not None:
+        kinds["future"] = time > now
+    kind = pl.coalesce(pl.when(is_so).then(pl.lit(name)) for name, is_so in kinds.items())
+    mistimed = (
+        rows.filter(in_years() & pl.any_horizontal(kinds.values()))
+        .with_columns(kind=kind, field=pl.lit("open_time"), value=time.cast(pl.Float64))
+        .select(broken.columns)
+    )
+    return pl.concat([broken, mistimed]).unique(rows.columns, keep="first", maintain_order=True)
 
 
 def _named(suspects: pl.DataFrame) -> pl.DataFrame:
