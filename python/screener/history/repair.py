@@ -190,7 +190,7 @@ def _span(
 
 
 def _wait_for_writes(store: Store, names: Collection[str]) -> None:
-    """Where one write has failed another thread may still be at one: the journal is held so long."""
+    """Where one write has failed another thread may be at one: the journal is held so long."""
     for name in names:
         with suppress(DataError), store.writing(name):
             pass
