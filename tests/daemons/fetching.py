@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -16,9 +16,8 @@ import polars as pl
 from screener.history import Store
 from screener.history.choose import Target, choose, span
 from screener.history.fetch import Fetched, fetch_into
-from screener.history.http import open_source
+from screener.history.http import HttpSource, open_source
 from screener.history.precedence import VALUES
-from screener.history.session import Order
 from screener.history.times import DAY_MS, days_between, month_end, month_start
 from screenerd.clock import SystemClock
 from screenerd.demo import DemoExchange, Faults, Limits, Market
@@ -133,16 +132,31 @@ class Rig:
         """Requests until now."""
         return sum(self.exchange.counters.requests.values())
 
-    async def fetch(
-        self, store: Store, start: int = START, end: int = END, **target: object
-    ) -> Fetched:
-        """Fetches as the command does, in this process."""
+    @contextlib.asynccontextmanager
+    async def source(self) -> AsyncIterator[HttpSource]:
+        """A source that waits for nothing, and whose time passes as it should have waited."""
+        waited = 0.0
+
+        async def sleep(seconds: float) -> None:
+            nonlocal waited
+            waited += seconds
+            await asyncio.sleep(0)
+
         url = self.exchange.rest_url
-        order = Order(Target(**({"all": True} | target)), start, end)  # type: ignore[arg-type]
         async with open_source(rest_url=url, archive_url=url) as source:
-            now = await source.server_time()
-            first, last = span(order.start, order.end, now)
-            chosen = await choose(source, order.target)
+            source.sleep = sleep
+            source.clock = lambda: NOW + int(waited * 1000)
+            yield source
+
+    async def fetch(
+        self, store: Store, symbols: Sequence[str] = (), start: int = START, end: int | None = END
+    ) -> Fetched:
+        """Fetches as the command does, in this process; without names all symbols."""
+        async with self.source() as source:
+            now = NOW
+            first, last = span(start, end, now)
+            target = Target(tuple(symbols), all=not symbols)
+            chosen = await choose(source, target)
             return await fetch_into(store, source, chosen, first, last, now=now)
 
     def command(self, root: Path, *more: str) -> list[str]:
@@ -154,12 +168,12 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def rigged(symbols: int, *, seed: int | None = None, now: int = NOW) -> AsyncIterator[Rig]:
+async def rigged(symbols: int, *, seed: int | None = None) -> AsyncIterator[Rig]:
     """A market of so many symbols; a seed plants faults."""
     market, faults = Market(symbols), Faults()
     names = [contract.symbol for contract in market.contracts]
     planted = Planted() if seed is None else plant(faults, names, seed)
-    clock = SystemClock(SLOW, start_ms=now)
+    clock = SystemClock(SLOW, start_ms=NOW)
     # The market's clock stands still, so its minute of weight would never end.
     limits = Limits(weight=1 << 30)
     async with DemoExchange(market, clock, faults=faults, limits=limits) as exchange:

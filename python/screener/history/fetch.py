@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from screener.errors import DataError, SourceError
+from screener.errors import DataError, ScreenerError, SourceError
 from screener.history.absent import absent_spans, confirm_absent
 from screener.history.archive import read_archive
 from screener.history.layout import file_name
@@ -185,17 +185,23 @@ async def fetch_into(
     todo = work(chosen, start, end)
     run = _Run(store, source, now, done, on_event or (lambda _: None))
 
+    failures: list[ScreenerError] = []
+
     async def worker() -> None:
         for symbol, month, first, last in todo:
-            await run.month(symbol, month, first, last)
+            try:
+                await run.month(symbol, month, first, last)
+            except ScreenerError as error:
+                failures.append(error)
+            # Others finish the month they are at; nobody begins another.
+            if failures:
+                return
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(MONTHS_AT_ONCE):
-                tasks.create_task(worker())
-    except BaseExceptionGroup as group:
-        # The workers share one disk and one network: their troubles are one trouble.
-        raise _first(group) from None
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(MONTHS_AT_ONCE):
+            tasks.create_task(worker())
+    if failures:
+        raise failures[0]
     return done
 
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -72,6 +72,7 @@ class HttpSource:
         archive_url: Where the archive is.
         at_once: How many requests may be on their way to each of the two.
         clock: Tells the time, ms.
+        sleep: Waits for so many seconds.
         traffic: What has gone over the wire.
     """
 
@@ -80,6 +81,7 @@ class HttpSource:
     archive_url: str = layout.ARCHIVE_URL
     at_once: int = 8
     clock: Callable[[], int] = _clock
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     traffic: Traffic = field(default_factory=Traffic)
     budget: weight.Budget = field(default_factory=lambda: weight.Budget(weight.DEFAULT_LIMIT))
     _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
@@ -197,7 +199,7 @@ class HttpSource:
             for attempt in range(ATTEMPTS):
                 if attempt:
                     self.traffic.retries += 1
-                    await asyncio.sleep(min(FIRST_WAIT * 2.0 ** (attempt - 1), LONGEST_WAIT))
+                    await self.sleep(min(FIRST_WAIT * 2.0 ** (attempt - 1), LONGEST_WAIT))
                 try:
                     answer = await self._ask(url.rstrip("/") + path, query, cost)
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -210,7 +212,7 @@ class HttpSource:
 
     async def _ask(self, url: str, query: Mapping[str, str], cost: int) -> _Answer:
         while cost and (wait := self.budget.wait_ms(cost, self.clock())):
-            await asyncio.sleep(min(wait / 1000, LONGEST_SLEEP))
+            await self.sleep(min(wait / 1000, LONGEST_SLEEP))
         self.traffic.requests += 1
         self.traffic.weight += cost
         # The path is encoded already, and must not be so twice.
