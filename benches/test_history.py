@@ -151,7 +151,7 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scanned(root: Path) -> int:
     """All columns of a symbol's year, collected."""
-    frame = Store(root).scan("NARWHALUSDT", "2026", "2027").collect()
+    frame = Store(root).scan("NARWHALUSDT", "2026-01", "2027-01").collect()
     return frame.height
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from history_faults import AMOUNTS, MINUTE, PLANTED, START, at, clean, repeated, scaled, without
 from screener.errors import DataError
-from screener.history.check import KINDS, HistoryReport, check
-from screener.history.check.minutes import common, joined, make_runs, runs_of
-from screener.history.check.minutes import without as left
-from screener.history.check.values import KIND_OF_REASON
+from screener.history.checks import KINDS, HistoryReport, check
+from screener.history.checks.minutes import common, joined, make_runs, runs_of
+from screener.history.checks.minutes import without as left
+from screener.history.checks.values import KIND_OF_REASON
 from screener.klines import read_klines
 from screener.quality import inspect_klines, row_checks
 

@@ -11,7 +11,7 @@ import pytest
 
 from history_faults import MINUTE, START, clean
 from screener.errors import DataError
-from screener.history.check import check
+from screener.history.checks import check
 from screener.klines import read_klines, recognise_klines
 
 OHLCV = ("open", "high", "low", "close", "volume")

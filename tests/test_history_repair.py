@@ -19,7 +19,7 @@ from history_truth import Truth, serving
 from screener.errors import DataError, SourceError, StateError
 from screener.history import Store, journal
 from screener.history.absent import absent_spans
-from screener.history.check import KINDS
+from screener.history.checks import KINDS
 from screener.history.repair import Repaired, repair
 from screener.history.stored import check_stored
 from screener.klines import read_klines

@@ -14,6 +14,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from screener.cli.output import console, iso, minute, print_lines
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "estimate_document", "print_estimate", "print_run", "run_document"]
 
 _MOST_NOTES = 10
+_NAME_WIDTH = 24
 
 
 class _Rate(ProgressColumn):
@@ -45,7 +47,11 @@ class Bar:
     def __init__(self) -> None:
         """Shows nothing yet."""
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(min_width=_NAME_WIDTH, no_wrap=True),
+            ),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             _Rate(),
@@ -54,6 +60,7 @@ class Bar:
             disable=not console(stderr=True).is_terminal,
         )
         self._task = self._progress.add_task("asking", total=None)
+        self._total = 0
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -63,12 +70,16 @@ class Bar:
 
     def prepared(self, prepared: Prepared) -> None:
         """What there is to do is known."""
-        self._progress.update(self._task, total=prepared.minutes, description="fetching")
+        self._total = prepared.minutes
+        self._progress.update(self._task, total=self._total, description="fetching")
 
     def event(self, event: Event) -> None:
-        """A step is done; what was held already is no measure of the rate."""
+        """A step is done; what was held already was no work, and says nothing of the rate."""
         name = f"{event.symbol} {event.period}"
-        self._progress.update(self._task, advance=event.minutes, description=name)
+        if not event.fetched:
+            self._total -= event.minutes
+        done = event.minutes if event.fetched else 0
+        self._progress.update(self._task, total=self._total, advance=done, description=name)
 
 
 # -- what it would take --------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from screener.history.check.minutes import joined, make_runs, no_runs
+from screener.history.checks.minutes import joined, make_runs, no_runs
 from screener.history.times import MINUTE_MS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from screener.history.check.minutes import (
+from screener.history.checks.minutes import (
     count_after,
     gaps,
     joined,
@@ -15,8 +15,8 @@ from screener.history.check.minutes import (
     no_runs,
     runs_of,
 )
-from screener.history.check.outliers import doubts
-from screener.history.check.values import broken_rows, numbers
+from screener.history.checks.outliers import doubts
+from screener.history.checks.values import broken_rows, numbers
 from screener.history.times import MINUTE_MS, iso
 from screener.quality import in_years, repeats
 

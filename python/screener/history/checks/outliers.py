@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from screener.history.check.minutes import runs_of
+from screener.history.checks.minutes import runs_of
 from screener.history.times import MINUTE_MS
 
 if TYPE_CHECKING:

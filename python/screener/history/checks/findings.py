@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from screener.history.check.everywhere import missing_in_most
-from screener.history.check.kinds import KINDS
-from screener.history.check.minutes import common, joined, no_runs, split
+from screener.history.checks.everywhere import missing_in_most
+from screener.history.checks.minutes import common, joined, no_runs, split
+from screener.history.kinds import KINDS
 from screener.history.report import Finding, HistoryReport, SymbolReport
 from screener.history.times import MINUTE_MS
 from screener.quality import utc
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from screener.history.check.symbol import SymbolCheck
+    from screener.history.checks.symbol import SymbolCheck
 
 __all__ = ["conclude"]
 

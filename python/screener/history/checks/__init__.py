@@ -2,7 +2,7 @@
 
 The way of a frame: `symbol` looks at one symbol's rows (`minutes` at their times, `values` at what
 SPEC section 1 asks, `outliers` at what is hard to believe) -> `everywhere` tells minutes that most
-symbols lack -> `conclude` makes findings of it all. `kinds` lists what can be found.
+symbols lack -> `conclude` makes findings of it all. `kinds`, beside this, lists what can be found.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from screener.history.check.everywhere import missing_in_most
-from screener.history.check.findings import conclude
-from screener.history.check.kinds import KINDS, Kind, Severity
-from screener.history.check.symbol import Fault, SymbolCheck, check_symbol
-from screener.history.check.values import as_numbers
+from screener.history.checks.everywhere import missing_in_most
+from screener.history.checks.findings import conclude
+from screener.history.checks.symbol import Fault, SymbolCheck, check_symbol
+from screener.history.checks.values import as_numbers
+from screener.history.kinds import KINDS, Kind, Severity
 from screener.history.report import Finding, HistoryReport
 from screener.history.times import as_ms
 
