@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from screener.history.check.kinds import KINDS
+from screener.history.kinds import KINDS
 from screener.history.times import DAY_MS, MINUTE_MS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from screener.errors import DataError, StateError
 from screener.history.atomic import file_error, try_lock
-from screener.history.check.values import as_numbers, broken_rows
+from screener.history.checks.values import as_numbers, broken_rows
 from screener.history.precedence import RANKS, VALUES, schema
 from screener.history.stored import named_symbols
 from screener.history.times import as_ms, iso

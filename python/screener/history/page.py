@@ -10,8 +10,8 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from screener.history.check.kinds import KINDS, SEVERITIES
 from screener.history.coverage import Cell, Grid, Lane, grid, ticks
+from screener.history.kinds import KINDS, SEVERITIES
 from screener.history.report import by_kind
 from screener.history.times import DAY_MS, MINUTE_MS, day_of
 from screener.quality import utc

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from screener.history import journal
 from screener.history.atomic import file_error
-from screener.history.check import check
-from screener.history.check.values import as_numbers, impossible_rows
+from screener.history.checks import check
+from screener.history.checks.values import as_numbers, impossible_rows
 from screener.history.precedence import COLUMNS
 from screener.history.times import month_of
 

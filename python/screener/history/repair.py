@@ -7,6 +7,7 @@ stored after a kill is whole; the next repair goes on, and either can be undone.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,13 @@ from screener.history import journal
 from screener.history.absent import absent_spans
 from screener.history.choose import Chosen
 from screener.history.fetch import fetch_into
+from screener.history.layout import ARCHIVE_URL
 from screener.history.plan import Span, minutes_in, within
 from screener.history.precedence import Merged
 from screener.history.quarantine import Added, impossible_stored, take_out
-from screener.history.rest import PAGE, klines_frame
+from screener.history.rest import PAGE, REST_URL, klines_frame
+from screener.history.session import connected
+from screener.history.store import Store
 from screener.history.stored import check_stored, named_symbols
 from screener.history.times import MINUTE_MS, Moment, as_ms, month_of, months_between
 
@@ -29,9 +33,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from screener.history.fetch import OnEvent, Source
-    from screener.history.store import Store
 
-__all__ = ["Repaired", "repair"]
+__all__ = ["Repaired", "repair", "repair_minutes"]
 
 _ABSENT = "absent.json"
 # What can be and is hard to believe; the source is asked whether it says so too.
@@ -284,3 +287,60 @@ def _flat(store: Store, symbol: str, low: int, high: int) -> pl.DataFrame | None
         pl.lit(0).alias("trades"),
         pl.lit("synthetic").alias("source"),
     )
+
+
+def repair_minutes(
+    symbols: Collection[str] | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    *,
+    store: Store | None = None,
+    rows: pl.DataFrame | None = None,
+    doubts: bool = False,
+    synthetic: bool = False,
+    rest_url: str = REST_URL,
+    archive_url: str = ARCHIVE_URL,
+    on_event: OnEvent | None = None,
+) -> Repaired:
+    """Mend stored minutes of Binance USDⓈ-M by its REST and archive; see `repair`.
+
+    Args:
+        symbols: Whose minutes; by default of all that are stored.
+        start: From when on; by default from a symbol's first minute.
+        end: Until when; by default until the end of a symbol's last minute.
+        store: What is mended; by default `Store()`.
+        rows: Minutes to add first.
+        doubts: Also ask again for minutes that are hard to believe.
+        synthetic: Put marked flat candles where the source has none.
+        rest_url: Where REST is.
+        archive_url: Where the archive is.
+        on_event: Told of every step of fetching.
+
+    Raises:
+        DataError: The store or the journal cannot be read or written.
+        SourceError: The exchange does not answer.
+        StateError: Another repair of the store runs.
+
+    Example:
+        >>> from screener.history import repair_minutes, undo
+        >>> done = repair_minutes(["BTCUSDT"])  # doctest: +SKIP
+        >>> undo(Store(), done.entry)  # doctest: +SKIP
+    """
+    kept = Store() if store is None else store
+
+    async def mend() -> Repaired:
+        async with connected(rest_url, archive_url) as (source, now):
+            return await repair(
+                kept,
+                source,
+                symbols,
+                start,
+                end,
+                now=now,
+                rows=rows,
+                doubts=doubts,
+                synthetic=synthetic,
+                on_event=on_event,
+            )
+
+    return asyncio.run(mend())

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from screener.history.check.kinds import KINDS, SEVERITIES, Severity
+from screener.history.kinds import KINDS, SEVERITIES, Severity
 from screener.history.times import MINUTE_MS, iso
 from screener.quality import utc
 
@@ -174,6 +174,10 @@ class HistoryReport:
         from screener.history.page import page
 
         return page(self, title=title, made=made)
+
+    def table(self) -> list[str]:
+        """A line a symbol, with totals; of many symbols those that are worst off."""
+        return list(_table(self))
 
     def __str__(self) -> str:
         """A table with a line a symbol, then a line a finding, then what to do."""

@@ -147,15 +147,20 @@ def run(
 
 
 @asynccontextmanager
-async def _prepared(order: Order) -> AsyncIterator[tuple[HttpSource, Prepared]]:
-    order.target.refuse_wrong()
+async def connected(rest_url: str, archive_url: str) -> AsyncIterator[tuple[HttpSource, int]]:
+    """A source, and the exchange's time, ms.
+
+    Raises:
+        DataError: What fetching needs is not installed.
+        SourceError: The exchange does not answer.
+    """
     try:
         from screener.history.http import open_source
     except ImportError as error:
         raise DataError(
             reason=f"fetching needs {error.name}", remedy="pip install 'screener[history]'"
         ) from error
-    async with open_source(rest_url=order.rest_url, archive_url=order.archive_url) as source:
+    async with open_source(rest_url=rest_url, archive_url=archive_url) as source:
         try:
             now = await source.server_time()
         except SourceError as error:
@@ -163,6 +168,13 @@ async def _prepared(order: Order) -> AsyncIterator[tuple[HttpSource, Prepared]]:
                 raise
             # The archive may serve where REST does not.
             now = source.clock()
+        yield source, now
+
+
+@asynccontextmanager
+async def _prepared(order: Order) -> AsyncIterator[tuple[HttpSource, Prepared]]:
+    order.target.refuse_wrong()
+    async with connected(order.rest_url, order.archive_url) as (source, now):
         start, end = span(order.start, order.end, now)
         chosen = await choose(source, order.target)
         yield source, Prepared(chosen, start, end, now)

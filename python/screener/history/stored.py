@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from screener.errors import DataError
 from screener.history.absent import absent_spans
-from screener.history.check import as_numbers, by_symbol, check_symbol, conclude
-from screener.history.check.minutes import make_runs
+from screener.history.checks import as_numbers, by_symbol, check_symbol, conclude
+from screener.history.checks.minutes import make_runs
 from screener.history.times import MINUTE_MS, as_ms
 
 if TYPE_CHECKING:

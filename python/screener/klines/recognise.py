@@ -122,6 +122,11 @@ def _format(table: Table) -> str:
     return names.get(table.kind, table.kind)
 
 
+def _is_unknown(table: Table, name: str) -> bool:
+    """Whether some rows have no such value."""
+    return name not in table.cells.columns or bool(table.cells[name].null_count())
+
+
 def _unit(cells: pl.Series) -> str:
     """What the stamps are in, by their type or their size."""
     import polars as pl
@@ -144,9 +149,9 @@ def _doubts(table: Table, candles: pl.DataFrame, symbol: str | None) -> Iterator
         yield "six items without names are taken for time, open, high, low, close, volume"
     if pair is not None or table.kind == "JSON rows of 6":
         yield "the volume is taken for the base asset's: of some exchanges it counts contracts"
-    if "quote_volume" not in table.cells.columns:
+    if _is_unknown(table, "quote_volume"):
         yield f'there is no quote volume: quote_volume="{TYPICAL}" makes it of volume and prices'
-    unknown = [name for name in _UNKNOWN if name not in table.cells.columns]
+    unknown = [name for name in _UNKNOWN if _is_unknown(table, name)]
     if unknown:
         yield f"unknown to every metric that needs it: {', '.join(unknown)}"
     unit = _unit(table.cells["open_time"])
