@@ -25,7 +25,9 @@ __all__ = ["InvalidRows", "KlineReport", "SymbolQuality", "inspect_klines"]
 
 _MINUTE = 60_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEARS = (1_230_768_000_000, 4_133_980_800_000)  # 2009 to 2100, as in SPEC section 1
+YEARS = (1_230_768_000_000, 4_133_980_800_000)
+"""2009 to 2100 in ms, the end left out: the times that SPEC section 1 knows."""
+
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
 _PRICES = ("open", "high", "low", "close")
@@ -295,7 +297,7 @@ def in_years() -> pl.Expr:
     """Whether `open_time` lies in the years that SPEC section 1 knows."""
     import polars as pl
 
-    return pl.col("open_time").is_between(*_YEARS, closed="left")
+    return pl.col("open_time").is_between(*YEARS, closed="left")
 
 
 def _order(timed: pl.DataFrame) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from screener.history.checks.minutes import (
 from screener.history.checks.outliers import doubts
 from screener.history.checks.values import broken_rows, numbers
 from screener.history.times import MINUTE_MS, iso
-from screener.quality import in_years, repeats
+from screener.quality import YEARS, in_years, repeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,13 +130,10 @@ def _timed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _all_in_years(runs: pl.DataFrame) -> bool:
-    import polars as pl
-
     if runs.is_empty():
         return True
-    last = runs["first"] + (runs["minutes"] - 1) * MINUTE_MS
-    ends = pl.DataFrame({"open_time": [runs["first"].min(), last.max()]})
-    return bool(ends.select(in_years().all()).item())
+    first, last = runs["first"], runs["first"] + (runs["minutes"] - 1) * MINUTE_MS
+    return YEARS[0] <= int(str(first.min())) and int(str(last.max())) < YEARS[1]
 
 
 def _aligned(runs: pl.DataFrame) -> pl.DataFrame:
@@ -276,7 +273,8 @@ def _first_of_each_minute(timed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _doubts(ordered: pl.DataFrame, broken: pl.DataFrame) -> Iterator[Fault]:
-    for doubt in doubts(ordered, broken["open_time"].drop_nulls()):
+    bad = broken["open_time"]
+    for doubt in doubts(ordered, bad.drop_nulls() if len(bad) else bad):
         found = ordered["open_time"].gather(doubt.rows).to_frame()
         runs = _runs_in(found)
         told = f"{doubt.told} at {iso(found['open_time'][0])}"
