@@ -21,12 +21,14 @@ from screener.history.archive import checksum, read_archive, verify
 from screener.history.choose import Target, choose, span
 from screener.history.fetch import Event, Note, cost_of, fetch_into
 from screener.history.layout import archive_path
-from screener.history.times import DAY_MS
+from screener.history.times import DAY_MS, days_between
 from screenerd.clock import SystemClock
-from screenerd.demo import DemoExchange, Market
+from screenerd.demo import DemoExchange, Limits, Market
 from screenerd.model import MINUTE_MS
 
 DAY = START + 3 * DAY_MS
+FAST = 600.0
+"""A minute of weight is over in a tenth of a second."""
 
 
 # -- the archive of the built-in market ---------------------------------------------------------
@@ -205,6 +207,25 @@ async def test_a_refusal_is_obeyed(tmp_path: Path) -> None:
         assert source.traffic.retries == 2
         assert source.clock() - began >= 10_000, "five seconds each time, as the exchange says"
     assert store.symbols == []
+
+
+@pytest.mark.asyncio
+async def test_a_month_by_rest_alone_stays_within_the_weight_budget(tmp_path: Path) -> None:
+    store, market, clock = Store(tmp_path), Market(2), SystemClock(FAST, start_ms=NOW)
+    async with DemoExchange(market, clock, limits=Limits(weight=100)) as exchange:
+        rig = Rig(market, exchange, Planted())
+        for symbol in rig.symbols:
+            for period in (MONTH, *days_between(START, END)):
+                exchange.faults.archive.missing.add(f"{symbol}-1m-{period}.zip")
+        async with rig.source() as source:
+            source.clock, source.sleep = clock.now_ms, clock.sleep
+            chosen = await choose(source, Target(all=True))
+            done = await fetch_into(store, source, chosen, START, END, now=NOW)
+        assert done.complete
+        assert source.traffic.weight > 3 * 80, "more than some minutes allow"
+        assert source.budget.peak <= 80, "four fifths of what the exchange allows"
+        assert set(exchange.counters.statuses) == {200, 404}, "never refused"
+        assert stored(store).equals(truth(market, Planted()))
 
 
 @pytest.mark.asyncio
