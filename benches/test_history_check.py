@@ -2,13 +2,13 @@
 
 All three count, by symbol: missing minutes, runs of them, duplicates, misaligned times, rows that
 break SPEC section 1, steps of the price and ranges and volumes beyond 20, 50 and 1000 medians,
-quote volumes that do not fit, and minutes without a trade. The check also says which rows they are, in
-which runs, and which holes are the exchange's; the peers do not.
+quote volumes that do not fit, and minutes without a trade. The check also says which rows they
+are, in which runs, and which holes are the exchange's; the peers do not.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import polars as pl
@@ -34,7 +34,7 @@ def history(market: pl.DataFrame) -> pl.DataFrame:
     """Symbol by symbol, with the holes and duplicates that real files have."""
     symbols = market.sort("symbol", "open_time")
     frames = [symbols.with_columns(pl.col("symbol") + str(n)) for n in range(COPIES)]
-    first = int(str(market["open_time"].min()))
+    first = cast("int", market["open_time"].min())
     hole = pl.col("open_time").is_between(first + 5_000 * MINUTE, first + 5_353 * MINUTE)
     frames[0] = frames[0].filter(~hole)
     frames[1] = pl.concat([frames[1], frames[1].head(500)])
@@ -139,7 +139,7 @@ def test_check(
 def test_page_of_a_market(benchmark: BenchmarkFixture, figures: dict[str, float]) -> None:
     """The HTML page of a report, of 12 symbols and four weeks with a hole each."""
     market = screener.demo_market(symbols=12, days=28)
-    first = int(str(market["open_time"].min()))
+    first = cast("int", market["open_time"].min())
     report = check(market.filter((pl.col("open_time") - first) // MINUTE % 9_973 > 30))
     page = benchmark(report.to_html)
     assert page.count("<g>") == 12

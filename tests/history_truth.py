@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import threading
 import zipfile
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from aiohttp import web
 from screener.history.http import HttpSource, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 MINUTE = 60_000
 ROW = ("open", "high", "low", "close", "volume")
@@ -50,6 +52,11 @@ class Truth:
         low, high = int(query["startTime"]), int(query["endTime"])
         asked = mine.filter(pl.col("open_time").is_between(low, high)).head(int(query["limit"]))
         return web.json_response([_row(row) for row in asked.iter_rows(named=True)])
+
+    async def time(self, _: web.Request) -> web.Response:
+        """A day after the last minute."""
+        last = int(str(self.rows["open_time"].max()))
+        return web.json_response({"serverTime": last + 1440 * MINUTE})
 
     async def file(self, request: web.Request) -> web.Response:
         """A daily file or its checksum."""
@@ -89,19 +96,40 @@ def _row(row: dict[str, object]) -> list[object]:
     ]
 
 
+@contextmanager
+def served(truth: Truth) -> Iterator[str]:
+    """The truth on a loopback port, in a thread of its own; gives its address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        runner, url = asyncio.run_coroutine_threadsafe(_start(truth), loop).result(10)
+        yield url
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
 @asynccontextmanager
 async def serving(truth: Truth) -> AsyncIterator[HttpSource]:
     """The truth on a loopback port, and a source that asks it."""
-    app = web.Application()
-    app.router.add_get("/fapi/v1/klines", truth.klines)
-    app.router.add_get("/data/{path:.*}", truth.file)
-    runner = web.AppRunner(app)
-    await runner.setup()
+    runner, url = await _start(truth)
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        url = f"http://{host}:{port}"
         async with open_source(rest_url=url, archive_url=url) as source:
             yield source
     finally:
         await runner.cleanup()
+
+
+async def _start(truth: Truth) -> tuple[web.AppRunner, str]:
+    app = web.Application()
+    app.router.add_get("/fapi/v1/klines", truth.klines)
+    app.router.add_get("/fapi/v1/time", truth.time)
+    app.router.add_get("/data/{path:.*}", truth.file)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    return runner, f"http://{host}:{port}"

@@ -257,10 +257,11 @@ class Minutes:
 
     def _frames(self) -> Iterator[pl.DataFrame]:
         from screener.history.database import read_database
+        from screener.history.stored import minutes_of
 
         for name in self._names():
             if self.database is None:
-                yield self.store.scan(name, self.start, self.end).collect()
+                yield minutes_of(self.store, name, self.start, self.end)
             else:
                 yield read_database(
                     self.database, name, self.start, self.end, exchange=self.store.exchange

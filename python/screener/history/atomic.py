@@ -24,6 +24,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: name another folder",
     errno.EACCES: "check who may write to the folder, or name another one",
     errno.EPERM: "check who may write to the folder, or name another one",
+    errno.EEXIST: "a file is where a folder should be: name another folder",
     errno.ENOTDIR: "a file is where a folder should be: name another folder",
 }
 

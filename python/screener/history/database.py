@@ -17,7 +17,7 @@ from screener.errors import DataError, StateError
 from screener.history.atomic import file_error, try_lock
 from screener.history.checks.values import as_numbers, broken_rows
 from screener.history.precedence import RANKS, VALUES, schema
-from screener.history.stored import named_symbols
+from screener.history.stored import minutes_of, named_symbols
 from screener.history.times import as_ms, iso
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def load(
         for name in names:
             if on_symbol is not None:
                 on_symbol(name)
-            rows = store.scan(name, start, end).collect()
+            rows = minutes_of(store, name, start, end)
             _refuse_impossible(rows, name)
             total.add(_load_symbol(connection, file, store.exchange, name, rows, now))
     with _refusing(file), closing(_reader(file)) as connection:

@@ -10,6 +10,7 @@ from screener.history.atomic import file_error
 from screener.history.checks import check
 from screener.history.checks.values import as_numbers, impossible_rows
 from screener.history.precedence import COLUMNS
+from screener.history.stored import minutes_of
 from screener.history.times import month_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def impossible_stored(
     store: Store, symbol: str, start: Moment | None, end: Moment | None, now: int
 ) -> pl.DataFrame | None:
     """The stored rows that cannot be, each with its reason."""
-    held = store.scan(symbol, start, end).collect().with_row_index("row")
+    held = minutes_of(store, symbol, start, end).with_row_index("row")
     looked_at = as_numbers(held).with_columns(held["row"])
     broken = impossible_rows(looked_at, now=now)
     if broken.is_empty():

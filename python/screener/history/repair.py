@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from screener.errors import DataError
 from screener.history import journal
@@ -181,10 +181,10 @@ def _span(
     months = store.months(symbol)
     if not months:
         return None
-    first = store.times(symbol, months[0]).min()
-    last = store.times(symbol, months[-1]).max()
-    low = int(str(first)) if start is None else max(as_ms(start), int(str(first)))
-    high = int(str(last)) + MINUTE_MS if end is None else as_ms(end)
+    first = cast("int", store.times(symbol, months[0]).min())
+    last = cast("int", store.times(symbol, months[-1]).max())
+    low = first if start is None else max(as_ms(start), first)
+    high = last + MINUTE_MS if end is None else as_ms(end)
     span = (low, min(high, now // MINUTE_MS * MINUTE_MS))
     return span if span[0] < span[1] else None
 

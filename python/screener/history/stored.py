@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from screener.history.times import Moment
     from screener.types import ArrowFrame
 
-__all__ = ["absent_runs", "check_stored", "named_symbols"]
+__all__ = ["absent_runs", "check_stored", "minutes_of", "named_symbols"]
 
 
 def check_stored(
@@ -60,7 +60,7 @@ def check_stored(
     for name in names:
         if on_symbol is not None:
             on_symbol(name)
-        rows = as_numbers(store.scan(name, start, end).collect())
+        rows = as_numbers(minutes_of(store, name, start, end))
         checked.append(
             check_symbol(
                 name,
@@ -95,6 +95,26 @@ def named_symbols(store: Store, symbols: Collection[str] | None) -> list[str]:
         hint = f"did you mean {near[0]!r}?" if near else f"{len(stored):,} symbols are stored"
         raise DataError(reason=f"nothing is stored of {unknown!r}", path=store.root, remedy=hint)
     return stored if symbols is None else list(dict.fromkeys(symbols))
+
+
+def minutes_of(
+    store: Store, symbol: str, start: Moment | None = None, end: Moment | None = None
+) -> pl.DataFrame:
+    """The stored minutes of a symbol that open in [start, end).
+
+    Raises:
+        DataError: A file is damaged, of another schema, or cannot be read; it is named.
+    """
+    from polars.exceptions import PanicException, PolarsError
+
+    frame = store.scan(symbol, start, end)
+    try:
+        return frame.collect()
+    # The panic is no Exception, yet a damaged file is all it takes to cause it.
+    except (PolarsError, PanicException, OSError):
+        for month in store.months(symbol):
+            store.read(symbol, month)
+        raise
 
 
 def absent_runs(store: Store, symbol: str) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from screener.klines.candles import TYPICAL, to_candles
 from screener.klines.parse import parse
@@ -108,8 +108,8 @@ def _facts(table: Table, symbol: str | None) -> FileFacts:
         ignored=ignored,
         unit=_unit(table.cells["open_time"]),
         symbols=tuple(candles["symbol"].unique(maintain_order=True).head(5).to_list()),
-        first=int(str(times.min())),
-        last=int(str(times.max())),
+        first=cast("int", times.min()),
+        last=cast("int", times.max()),
         doubts=tuple(_doubts(table, candles, symbol)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from screener.history.checks.minutes import (
     count_after,
@@ -133,7 +133,7 @@ def _all_in_years(runs: pl.DataFrame) -> bool:
     if runs.is_empty():
         return True
     first, last = runs["first"], runs["first"] + (runs["minutes"] - 1) * MINUTE_MS
-    return YEARS[0] <= int(str(first.min())) and int(str(last.max())) < YEARS[1]
+    return YEARS[0] <= cast("int", first.min()) and cast("int", last.max()) < YEARS[1]
 
 
 def _aligned(runs: pl.DataFrame) -> pl.DataFrame:
