@@ -325,3 +325,13 @@ def test_the_dirty_files_one_by_one(dirty: pl.DataFrame, name: str) -> None:
 def test_real_months_with_a_crash_in_them_are_clean(shared_data: Path, folder: str) -> None:
     frame = pl.read_parquet(shared_data / "klines" / folder / "*.parquet")
     assert check(frame).findings == ()
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_fault_planted_in_a_real_month_is_told_and_no_other(shared_data: Path, name: str) -> None:
+    kind, first, count, plant = PLANTED[name]
+    folder = shared_data / "klines/um_full_2025-02"
+    one, other = (pl.read_parquet(folder / f"{name}.parquet") for name in ("NEARUSDT", "FILUSDT"))
+    report = check(pl.concat([other, plant(one)], how="vertical_relaxed"))
+    time = None if kind == "out_of_years" else at(first)
+    assert told(report) == {(kind, "NEARUSDT", time, count)}
