@@ -14,6 +14,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from screener._core import archive_minutes
 from screener.errors import DataError
 from screener.klines.candles import to_candles
 from screener.klines.parse import parse
@@ -33,10 +34,6 @@ _HEADERS: Final = (
 _LOCAL_HEADER: Final = 30
 _MOST_BYTES: Final = 1 << 30
 """Far beyond the 5 MB of a month: a small zip that unpacks to this is made to fill the memory."""
-
-# Stamps in µs have 16 digits, those in ms 13.
-_LEAST_MICROSECONDS: Final = 10**15
-_LEFT_OUT: Final = ("close_time", "ignore")
 
 
 def checksum(text: str | bytes, name: str) -> str:
@@ -98,11 +95,11 @@ def read_archive(data: bytes, symbol: str, name: str = "archive file") -> pl.Dat
     frame = _fast(content, symbol)
     if frame is None:
         origin = Origin(name, member)
-        return to_candles(parse(origin, content), symbol, fill=False)
+        return to_candles(parse(origin, bytes(content)), symbol, fill=False)
     return frame
 
 
-def unzip(data: bytes, name: str) -> tuple[str, bytes]:
+def unzip(data: bytes, name: str) -> tuple[str, bytes | bytearray]:
     """The only member of a zip file: its name and its bytes, checked against their CRC.
 
     Raises:
@@ -121,7 +118,7 @@ def unzip(data: bytes, name: str) -> tuple[str, bytes]:
     raise DataError(reason=f"the zip file holds {len(members)} files instead of one", path=name)
 
 
-def _content(data: bytes, info: zipfile.ZipInfo, file: zipfile.ZipFile) -> bytes:
+def _content(data: bytes, info: zipfile.ZipInfo, file: zipfile.ZipFile) -> bytes | bytearray:
     """The bytes of a member; those of the usual method by libdeflate, where it is installed."""
     if info.file_size > _MOST_BYTES:
         raise ValueError(f"{info.filename} would have {info.file_size:,} bytes")
@@ -133,55 +130,20 @@ def _content(data: bytes, info: zipfile.ZipInfo, file: zipfile.ZipFile) -> bytes
             head = data[info.header_offset : info.header_offset + _LOCAL_HEADER]
             skip = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
             start = info.header_offset + _LOCAL_HEADER + skip
-            content = deflate.deflate_decompress(
+            content: bytearray = deflate.deflate_decompress(
                 data[start : start + info.compress_size], info.file_size
             )
             if deflate.crc32(content) != info.CRC:
                 raise zlib.error("the CRC is wrong")
-            return bytes(content)
+            return content
     return file.read(info)
 
 
-def _fast(content: bytes, symbol: str) -> pl.DataFrame | None:
+def _fast(content: bytes | bytearray, symbol: str) -> pl.DataFrame | None:
     """The minutes of a file that is as the archive's are; `None` for any other."""
     import polars as pl
 
-    first = content[: content.find(b"\n") + 1].strip()
-    header = first in _HEADERS
-    if not header and not first[:1].isdigit():
-        return None
-    whole = {"open_time", "trades"}
-    texts = dict.fromkeys(_LEFT_OUT, pl.String)
-    types = {
-        name: texts.get(name, pl.Int64 if name in whole else pl.Float64) for name in ARCHIVE_COLUMNS
-    }
-    kept = [number for number, name in enumerate(ARCHIVE_COLUMNS) if name not in _LEFT_OUT]
-    try:
-        frame = pl.read_csv(
-            content, has_header=False, skip_rows=int(header), schema=types, columns=kept
-        )
-    except pl.exceptions.PolarsError:
-        return None
-    if frame.is_empty() or any(column.null_count() for column in frame):
-        return None
-    if _is_other_interval(content, header=header):
-        return None
-    latest = frame["open_time"].max()
-    if isinstance(latest, int) and latest >= _LEAST_MICROSECONDS:
-        time = pl.col("open_time")
-        frame = frame.with_columns(
-            pl.when(time >= _LEAST_MICROSECONDS).then(time // 1000).otherwise(time)
-        )
-    return frame.select(pl.lit(symbol).alias("symbol"), pl.all())
-
-
-def _is_other_interval(content: bytes, *, header: bool) -> bool:
-    """Whether the first candle lasts anything but a minute."""
-    cells = content.split(b"\n", 2)[int(header)].split(b",")
-    if len(cells) != len(ARCHIVE_COLUMNS):
-        return True
-    with suppress(ValueError):
-        length = int(cells[6]) - int(cells[0])
-        per_minute = 60_000_000 if int(cells[0]) >= _LEAST_MICROSECONDS else 60_000
-        return not per_minute * 59 // 60 <= length <= per_minute
-    return True
+    first = content[: content.find(b"\n") + 1]
+    skip = len(first) if first.strip() in _HEADERS else 0
+    frame = archive_minutes(content, skip)
+    return None if frame is None else frame.select(pl.lit(symbol).alias("symbol"), pl.all())
