@@ -15,7 +15,9 @@ import polars as pl
 import pytest
 
 import screener
+from screener.history import Store
 from screener.history.checks import check
+from screener.history.stored import check_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +133,49 @@ def test_check(
     """Faults by kind, over rows in memory."""
     found = benchmark(way, history)
     assert found == {"missing": 4 * 354, "duplicates": 500, "invalid": 0, "misfits": 0}
+    stats: Any = benchmark.stats
+    if stats is not None:
+        figures[f"check: {way.__name__}, per minute"] = stats.stats.median * 1e9 / history.height
+
+
+@pytest.fixture(scope="session")
+def stored(history: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same as Parquet, a file a symbol and month."""
+    store = Store(tmp_path_factory.mktemp("history"))
+    store.merge(history, source="archive")
+    return store
+
+
+def stored_by_check(store: Store) -> int:
+    """Read and checked, symbol by symbol."""
+    report = check_stored(store)
+    return report.count("missing") + report.count("exchange_hole")
+
+
+def stored_by_polars(store: Store) -> int:
+    """The same files read whole, and counted as above."""
+    return by_polars(pl.read_parquet(f"{store.root}/**/*.parquet"))["missing"]
+
+
+def stored_by_duckdb(store: Store) -> int:
+    """The same files by the same query."""
+    with duckdb.connect() as connection:
+        files = f"read_parquet('{store.root}/**/*.parquet', hive_partitioning = false)"
+        row = connection.execute(SQL.replace("FROM frame", f"FROM {files}")).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("way", [stored_by_check, stored_by_polars, stored_by_duckdb])
+def test_check_of_a_store(
+    benchmark: BenchmarkFixture,
+    figures: dict[str, float],
+    stored: Store,
+    history: pl.DataFrame,
+    way: Callable[[Store], int],
+) -> None:
+    """The same out of the store's files, reading included."""
+    assert benchmark(way, stored) == 4 * 354
     stats: Any = benchmark.stats
     if stats is not None:
         figures[f"check: {way.__name__}, per minute"] = stats.stats.median * 1e9 / history.height

@@ -119,10 +119,13 @@ def conform(
     types = schema()
     columns = []
     for name, kind in types.items():
-        column = pl.col(name) if name in have else pl.lit(None).alias(name)
-        default = given.get(name)
-        known = column.cast(kind)
-        columns.append(known if default is None else known.fill_null(pl.lit(default, dtype=kind)))
+        default = pl.lit(given.get(name), dtype=kind).alias(name)
+        if name not in have:
+            columns.append(default)
+        elif name in given and frame[name].null_count():
+            columns.append(pl.col(name).cast(kind).fill_null(default))
+        else:
+            columns.append(pl.col(name).cast(kind))
     try:
         out = frame.select(columns)
     except pl.exceptions.PolarsError as error:

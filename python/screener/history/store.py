@@ -265,10 +265,10 @@ class Store:
             path.unlink(missing_ok=True)
             return
         # A column that is one value is written twice as fast when polars knows that it is.
-        constant = [
+        constant = [pl.lit(symbol).alias("symbol")] + [
             pl.lit(rows[name][0], dtype=rows.schema[name]).alias(name)
-            for name in ("symbol", "source", "revision")
-            if rows[name].n_unique() == 1
+            for name in ("source", "revision")
+            if (rows[name] == rows[name][0]).all()
         ]
         buffer = io.BytesIO()
         rows.with_columns(constant).write_parquet(

@@ -1,24 +1,32 @@
-"""The store under `check`: symbol by symbol, so that it needs the memory of one."""
+"""The store under `check`: symbol by symbol, so that it needs the memory of two."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 
 from screener.errors import DataError
 from screener.history.absent import absent_spans
 from screener.history.checks import as_numbers, by_symbol, check_symbol, conclude
 from screener.history.checks.minutes import make_runs
+from screener.history.precedence import COLUMNS
 from screener.history.times import MINUTE_MS, as_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     import polars as pl
 
+    from screener.history.checks import SymbolCheck
     from screener.history.report import HistoryReport
     from screener.history.store import Store
     from screener.history.times import Moment
     from screener.types import ArrowFrame
+
+# The name of the symbol is known, and costs as much to read as a column of numbers.
+_LOOKED_AT: Final = tuple(name for name in COLUMNS if name not in ("symbol", "revision"))
+# One symbol is read while another is looked at.
+_THREADS: Final = 2
 
 __all__ = ["absent_runs", "check_stored", "minutes_of", "named_symbols"]
 
@@ -56,21 +64,21 @@ def check_stored(
     names = named_symbols(store, symbols)
     low, high = (None if at is None or not whole else as_ms(at) for at in (start, end))
     others = {} if against is None else dict(by_symbol(as_numbers(against)))
-    checked = []
-    for name in names:
+
+    def look(name: str) -> SymbolCheck:
         if on_symbol is not None:
             on_symbol(name)
-        rows = as_numbers(minutes_of(store, name, start, end))
-        checked.append(
-            check_symbol(
-                name,
-                rows,
-                start=low,
-                end=high,
-                now=None if now is None else as_ms(now),
-                other=others.get(name),
-            )
+        return check_symbol(
+            name,
+            minutes_of(store, name, start, end, columns=_LOOKED_AT),
+            start=low,
+            end=high,
+            now=None if now is None else as_ms(now),
+            other=others.get(name),
         )
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        checked = list(pool.map(look, names))
     return conclude(checked, absent={name: absent_runs(store, name) for name in names})
 
 
@@ -98,7 +106,12 @@ def named_symbols(store: Store, symbols: Collection[str] | None) -> list[str]:
 
 
 def minutes_of(
-    store: Store, symbol: str, start: Moment | None = None, end: Moment | None = None
+    store: Store,
+    symbol: str,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    *,
+    columns: Sequence[str] = COLUMNS,
 ) -> pl.DataFrame:
     """The stored minutes of a symbol that open in [start, end).
 
@@ -107,7 +120,7 @@ def minutes_of(
     """
     from polars.exceptions import PanicException, PolarsError
 
-    frame = store.scan(symbol, start, end)
+    frame = store.scan(symbol, start, end).select(columns)
     try:
         return frame.collect()
     # The panic is no Exception, yet a damaged file is all it takes to cause it.

@@ -1,7 +1,8 @@
 """What is wrong with history. Frames in, findings out: nothing is changed, no clock is read.
 
-The way of a frame: `symbol` looks at one symbol's rows (`minutes` at their times, `values` at what
-SPEC section 1 asks, `outliers` at what is hard to believe) -> `everywhere` tells minutes that most
+The way of a frame: `symbol` looks at one symbol's rows (`glance` once at all of them, and where
+something is to be found `minutes` at their times, `values` at what SPEC section 1 asks, `outliers`
+at what is hard to believe) -> `everywhere` tells minutes that most
 symbols lack -> `conclude` makes findings of it all. `kinds`, beside this, lists what can be found.
 """
 

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["LEAST_ZERO_RUN", "Doubt", "doubts"]
+__all__ = [
+    "LEAST_JUMP",
+    "LEAST_RANGE",
+    "LEAST_ZERO_RUN",
+    "MANY_VOLUMES",
+    "Doubt",
+    "derived",
+    "doubts",
+    "spread",
+    "stride_of",
+]
 
 LEAST_ZERO_RUN: Final = 60
 """Minutes without a trade that are worth a notice."""
@@ -36,9 +46,9 @@ LEAST_ZERO_RUN: Final = 60
 _SAMPLE = 2_000
 _MOST_ZEROS = 50
 """Of so many values one has to be other than 0 for a median of those that are."""
-_LEAST_JUMP, _JUMP_FACTOR = 0.05, 20.0
-_LEAST_RANGE, _RANGE_FACTOR = 0.2, 50.0
-_LEAST_VOLUME, _VOLUME_DEVIATIONS = math.log(1000), 8.0
+LEAST_JUMP, _JUMP_FACTOR = 0.05, 20.0
+LEAST_RANGE, _RANGE_FACTOR = 0.2, 50.0
+MANY_VOLUMES, _VOLUME_DEVIATIONS = 1000.0, 8.0
 _MAD_TO_DEVIATION = 1.4826
 _LARGEST_LOG = 700.0
 # The exchange rounds quote volumes to 1e-8.
@@ -63,7 +73,7 @@ def doubts(rows: pl.DataFrame, bad: pl.Series) -> Iterator[Doubt]:
     """
     if rows.is_empty():
         return
-    made = rows.select(_made("quote_volume" in rows.columns))
+    made = rows.select(derived("quote_volume" in rows.columns))
     most = _bounds(made)
     times = rows["open_time"]
     for name, kind, told in (
@@ -84,8 +94,8 @@ def doubts(rows: pl.DataFrame, bad: pl.Series) -> Iterator[Doubt]:
 
 
 @cache
-def _made(with_quotes: bool) -> list[pl.Expr]:
-    """What bounds are set to; whether the quote volume contradicts the prices."""
+def derived(with_quotes: bool) -> list[pl.Expr]:
+    """What bounds are set to, as step, range and volume; misfit: the quote volume cannot be."""
     import polars as pl
 
     volume, quote = pl.col("volume"), pl.col("quote_volume")
@@ -101,11 +111,11 @@ def _made(with_quotes: bool) -> list[pl.Expr]:
 
 
 def _bounds(made: pl.DataFrame) -> dict[str, float]:
-    step, wide, middle, deviation = made.select(_medians(_stride(made.height))).row(0)
-    above = max(_LEAST_VOLUME, _VOLUME_DEVIATIONS * _MAD_TO_DEVIATION * (deviation or 0.0))
+    step, wide, middle, deviation = made.select(_medians(stride_of(made.height))).row(0)
+    above = max(math.log(MANY_VOLUMES), _VOLUME_DEVIATIONS * _MAD_TO_DEVIATION * (deviation or 0.0))
     return {
-        "step": max(_LEAST_JUMP, _JUMP_FACTOR * (step or 0.0)),
-        "range": max(_LEAST_RANGE, _RANGE_FACTOR * (wide or 0.0)),
+        "step": max(LEAST_JUMP, _JUMP_FACTOR * (step or 0.0)),
+        "range": max(LEAST_RANGE, _RANGE_FACTOR * (wide or 0.0)),
         "volume": math.inf if middle is None else math.exp(min(middle + above, _LARGEST_LOG)),
     }
 
@@ -115,16 +125,12 @@ def _medians(stride: int) -> list[pl.Expr]:
     """Of what is not 0: the medians of step, range and ln(volume), and the last one's MAD."""
     import polars as pl
 
-    def spread(name: str) -> pl.Expr:
-        values = pl.col(name).gather_every(stride)
-        return values.filter((values > 0) & values.is_finite())
-
     def median(name: str) -> pl.Expr:
         # Of a handful in thousands it would be the median of the faults.
-        enough = spread(name).len() * _MOST_ZEROS >= pl.col(name).gather_every(stride).len()
-        return pl.when(enough).then(spread(name).median()).alias(name)
+        enough = spread(name, stride).len() * _MOST_ZEROS >= pl.col(name).gather_every(stride).len()
+        return pl.when(enough).then(spread(name, stride).median()).alias(name)
 
-    logs = spread("volume").log()
+    logs = spread("volume", stride).log()
     return [
         median("step"),
         median("range"),
@@ -133,7 +139,15 @@ def _medians(stride: int) -> list[pl.Expr]:
     ]
 
 
-def _stride(rows: int) -> int:
+def spread(name: str, stride: int) -> pl.Expr:
+    """Of every so manyth row what is above 0 and finite."""
+    import polars as pl
+
+    values = pl.col(name).gather_every(stride)
+    return values.filter((values > 0) & values.is_finite())
+
+
+def stride_of(rows: int) -> int:
     """Every so manyth row; never in step with the hours and their parts."""
     stride = max(1, rows // _SAMPLE)
     while math.gcd(stride, 60) > 1:

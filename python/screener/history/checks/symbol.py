@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from screener.history.checks.glance import Glance, glance
 from screener.history.checks.minutes import (
     count_after,
     gaps,
@@ -89,15 +90,20 @@ def check_symbol(
         now: The time, ms; minutes that open later are faults. Without it none is.
         other: The same minutes as another source has them.
     """
-    timed, runs = _timed(rows)
-    broken = broken_rows(rows, are_timed=timed is rows)
+    import polars as pl
+
+    seen = glance(rows)
+    timed, runs = _timed(rows, seen)
+    is_sound = seen.are_sound and timed.height == rows.height
+    broken = rows.clear() if is_sound else broken_rows(rows)
     held = joined(_aligned(runs))
     faults = [*_broken(broken), *_time_faults(runs, now)]
     ordered = timed
     if _is_repeated(runs):
-        faults += _repeated(timed)
+        faults += _repeated(timed.with_columns(symbol=pl.lit(symbol)))
         ordered = _first_of_each_minute(timed)
-    faults += _doubts(ordered, broken)
+    if ordered is not timed or not seen.are_plausible:
+        faults += _doubts(ordered, broken)
     sources = _sources(rows)
     if "synthetic" in sources:
         faults += _synthetic(timed)
@@ -120,11 +126,13 @@ def check_symbol(
 # -- times ---------------------------------------------------------------------------------------
 
 
-def _timed(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _timed(rows: pl.DataFrame, seen: Glance) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows whose time a calendar has, and their runs."""
     times = rows["open_time"]
-    if not times.null_count() and _all_in_years(runs := runs_of(times)):
-        return rows, runs
+    if not times.null_count():
+        runs = make_runs([(times[0], len(times))]) if seen.are_minutes else runs_of(times)
+        if _all_in_years(runs):
+            return rows, runs
     rows = rows.filter(in_years())
     return rows, runs_of(rows["open_time"])
 

@@ -1,8 +1,7 @@
-"""Rows that break SPEC section 1: one pass where all is well, the checks of `quality` where not."""
+"""Rows that break SPEC section 1: whether there are any, and which, by the checks of `quality`."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from screener.history.times import MINUTE_MS
@@ -15,10 +14,18 @@ if TYPE_CHECKING:
 
     from screener.types import ArrowFrame
 
-__all__ = ["KIND_OF_REASON", "as_numbers", "broken_rows", "impossible_rows", "numbers"]
+__all__ = [
+    "KIND_OF_REASON",
+    "REQUIRED",
+    "all_sound",
+    "as_numbers",
+    "broken_rows",
+    "impossible_rows",
+    "numbers",
+]
 
 _PRICES = ("open", "high", "low", "close")
-_REQUIRED = (*_PRICES, "volume")
+REQUIRED = (*_PRICES, "volume")
 _AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
 _PARTS = {"taker_buy_volume": "volume", "taker_buy_quote_volume": "quote_volume"}
 _SMALLEST, _LARGEST = 1e-30, 1e30
@@ -44,28 +51,21 @@ def numbers(columns: list[str]) -> list[str]:
     return [name for name in (*_PRICES, *_AMOUNTS) if name in columns]
 
 
-def broken_rows(rows: pl.DataFrame, *, are_timed: bool = False) -> pl.DataFrame:
+def broken_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows that break SPEC section 1, each with the first way in which it does.
 
     Args:
         rows: Candles with numbers as floats or integers.
-        are_timed: Whether all times are known to lie in the years 2009 to 2100.
 
     Returns:
-        The rows with `kind, field, value`; none, and not these columns, where all is well.
+        The rows with `kind, field, value`.
     """
     import polars as pl
 
-    sound, are_all_sound = _sound(tuple(rows.columns))
-    facts = rows.select(are_all_sound).row(0)
-    nulls = any(rows[name].null_count() for name in ("open_time", *_REQUIRED))
-    if all(facts) and not nulls and are_timed:
-        return rows.clear()
-    failing = [expr for expr, is_sound in zip(sound, facts, strict=True) if not is_sound]
     suspect = pl.any_horizontal(
         ~in_years(),
-        *(~expr.fill_null(value=True) for expr in failing),
-        *(pl.col(name).is_null() for name in ("open_time", *_REQUIRED)),
+        *(~expr.fill_null(value=True) for expr in _soundness(tuple(rows.columns))),
+        *(pl.col(name).is_null() for name in ("open_time", *REQUIRED)),
     )
     return _named(rows.filter(suspect))
 
@@ -83,8 +83,6 @@ def impossible_rows(rows: pl.DataFrame, *, now: int | None = None) -> pl.DataFra
     import polars as pl
 
     broken = broken_rows(rows)
-    if broken.is_empty():
-        broken = _named(rows.clear())
     time = pl.col("open_time")
     kinds = {"misaligned": time % MINUTE_MS != 0}
     if now is not None:
@@ -116,11 +114,9 @@ def _named(suspects: pl.DataFrame) -> pl.DataFrame:
     ).filter(pl.col("kind").is_not_null())
 
 
-@cache
-def _sound(columns: tuple[str, ...]) -> tuple[list[pl.Expr], list[pl.Expr]]:
-    """For each group of columns whether a row is sound, and whether all are."""
-    sound = list(_soundness(columns))
-    return sound, [expr.all().alias(str(n)) for n, expr in enumerate(sound)]
+def all_sound(columns: tuple[str, ...]) -> list[pl.Expr]:
+    """For each group of columns whether all rows are sound that have no unknown value there."""
+    return [expr.all().alias(f"sound_{n}") for n, expr in enumerate(_soundness(columns))]
 
 
 def _soundness(columns: tuple[str, ...]) -> Iterator[pl.Expr]:
@@ -142,7 +138,7 @@ def _soundness(columns: tuple[str, ...]) -> Iterator[pl.Expr]:
         amount = pl.col(name)
         total = _PARTS.get(name)
         most = pl.col(total) * (1 + _ROUNDING) if total in columns else pl.lit(_LARGEST)
-        yield ((amount >= _SMALLEST) | (amount == 0)) & (amount <= most) & (amount <= _LARGEST)
+        yield ((amount >= _SMALLEST) | (amount == 0)) & (amount <= most)
 
 
 def as_numbers(frame: ArrowFrame) -> pl.DataFrame:
