@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from history_faults import AMOUNTS, MINUTE, PLANTED, START, at, clean, repeated, scaled, without
+from history_faults import (
+    AMOUNTS,
+    MINUTE,
+    PLANTED,
+    PLANTS,
+    START,
+    at,
+    clean,
+    repeated,
+    scaled,
+    without,
+)
 from screener.errors import DataError
 from screener.history.checks import KINDS, HistoryReport, check
 from screener.history.checks.minutes import common, joined, make_runs, runs_of
@@ -65,6 +76,23 @@ def test_all_faults_at_once_each_in_a_symbol_of_its_own() -> None:
         frames.append(plant(symbol.with_columns(symbol=pl.lit(name))))
         expected.add((kind, name, None if kind == "out_of_years" else at(first), count))
     assert told(check(pl.concat(frames, how="vertical_relaxed"))) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_faults_at_random_in_one_symbol(seed: int) -> None:
+    dice = random.Random(seed)
+    frame = parts(clean(1))[0]
+    minutes = sorted(dice.sample(range(1, 10), 8))
+    names = dice.sample([name for name in PLANTS if name != "before 2009"], len(minutes))
+    expected: dict[str, tuple[int, int]] = {}
+    for place, name in zip(minutes, names, strict=True):
+        kind, count, plant = PLANTS[name]
+        minute = place * 400 + dice.randrange(200)
+        frame = plant(minute)(frame)
+        first, before = expected.get(kind, (at(minute), 0))
+        expected[kind] = (first, before + count)
+    found = {found.kind: (found.first, found.count) for found in check(frame).findings}
+    assert found == expected
 
 
 def test_interleaved_symbols_are_told_as_those_in_one_piece() -> None:
