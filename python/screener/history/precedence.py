@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from screener.errors import DataError
@@ -72,6 +73,7 @@ class Merged:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
+@cache
 def schema() -> dict[str, pl.DataType | type[pl.DataType]]:
     """The types of `COLUMNS`."""
     import polars as pl
@@ -83,6 +85,11 @@ def schema() -> dict[str, pl.DataType | type[pl.DataType]]:
 
 def empty() -> pl.DataFrame:
     """No minutes."""
+    return _empty().clone()
+
+
+@cache
+def _empty() -> pl.DataFrame:
     import polars as pl
 
     return pl.DataFrame(schema=schema())
@@ -116,33 +123,37 @@ def conform(
             column=missing,
             remedy=f"give the columns {', '.join(COLUMNS)}; {', '.join(_OPTIONAL)} may be missing",
         )
-    types = schema()
-    columns = []
-    for name, kind in types.items():
+    changes = []
+    for name, kind in schema().items():
         default = pl.lit(given.get(name), dtype=kind).alias(name)
         if name not in have:
-            columns.append(default)
+            changes.append(default)
         elif name in given and frame[name].null_count():
-            columns.append(pl.col(name).cast(kind).fill_null(default))
-        else:
-            columns.append(pl.col(name).cast(kind))
+            changes.append(pl.col(name).cast(kind).fill_null(default))
+        elif frame.schema[name] != kind:
+            changes.append(pl.col(name).cast(kind))
     try:
-        out = frame.select(columns)
+        out = frame.with_columns(changes).select(COLUMNS)
     except pl.exceptions.PolarsError as error:
         raise DataError(
             reason=f"a column is not of its type: {str(error).partition(chr(10))[0]}",
             remedy="read the file with screener.read_klines, which converts",
         ) from error
-    _refuse_times(out)
-    _refuse_sources(out)
+    _refuse_times(out["open_time"])
+    _refuse_sources(out["source"] if "source" in have else [source])
     return out
 
 
-def _refuse_times(frame: pl.DataFrame) -> None:
-    times = frame["open_time"]
-    wrong = ~times.is_between(_EARLIEST, _LATEST, closed="left").fill_null(value=False)
-    if not wrong.any():
+def _refuse_times(times: pl.Series) -> None:
+    low, high = times.min(), times.max()
+    if not len(times) or (
+        isinstance(low, int)
+        and isinstance(high, int)
+        and _EARLIEST <= low <= high < _LATEST
+        and not times.null_count()
+    ):
         return
+    wrong = ~times.is_between(_EARLIEST, _LATEST, closed="left").fill_null(value=False)
     row = wrong.arg_true()[0]
     raise DataError(
         reason=f"{times[row]} is no time of the years 2009 to 2100 in ms since 1970",
@@ -152,8 +163,10 @@ def _refuse_times(frame: pl.DataFrame) -> None:
     )
 
 
-def _refuse_sources(frame: pl.DataFrame) -> None:
-    unknown = sorted(set(frame["source"].unique().to_list()) - set(RANKS), key=str)
+def _refuse_sources(sources: pl.Series | list[str]) -> None:
+    unknown = sorted(
+        set(sources if isinstance(sources, list) else sources.unique()) - set(RANKS), key=str
+    )
     if unknown:
         raise DataError(
             reason=f"{unknown[0]!r} is no source",
