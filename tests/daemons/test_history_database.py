@@ -209,3 +209,37 @@ async def test_a_disk_that_fills_leaves_whole_symbols(store: Store, database: Pa
     assert set(counts.values()) == {0, 2880}
     assert load(store, database, now=NOW).held == 6 * 2880
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 600_000
+
+
+# -- the commands --------------------------------------------------------------------------------
+
+
+async def test_the_commands(store: Store, database: Path, tmp_path: Path) -> None:
+    store.merge(clean(2, 1), source="archive")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        command = [str(Path(sys.executable).with_name("screener")), *map(str, arguments)]
+        done = subprocess.run(
+            [*command, "--store", str(store.root)], capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, err = run("load", database)
+    assert code == 0, err
+    assert "2,880 minutes: 2,880 added, 0 corrected" in out
+    assert "has 2,880 minutes of these symbols" in out
+    assert "retention_hours" in err
+    other = Store(tmp_path / "other")
+    screener = str(Path(sys.executable).with_name("screener"))
+    command = [screener, "export", "--database", str(database)]
+    subprocess.run(
+        [*command, "--to-store", "--store", str(other.root)], check=True, capture_output=True
+    )
+    assert other.scan().collect().equals(store.scan().collect())
+    one = tmp_path / "one.parquet"
+    code, out, err = run("export", "NARWHALUSDT", "--database", database, "--out", one)
+    assert (code, err) == (0, "")
+    assert pl.read_parquet(one).equals(store.scan("NARWHALUSDT").collect())
+    code, _, err = run("export", "NONE", "--database", database, "--out", one)
+    assert code == 1
+    assert "it has no minutes of 'NONE'" in err

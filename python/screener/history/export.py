@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import secrets
 import zipfile
 from contextlib import suppress
@@ -106,6 +107,12 @@ def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exporte
     except OSError as error:
         raise file_error(error, target, "the file cannot be written") from error
     except pl.exceptions.PolarsError as error:
+        # polars tells the system's refusal in its text alone.
+        refusal = re.search(r"\(os error (\d+)\)", str(error))
+        if refusal is not None:
+            number = int(refusal[1])
+            told = OSError(number, os.strerror(number))
+            raise file_error(told, target, "the file cannot be written") from error
         raise DataError(
             reason=f"the file cannot be written: {str(error).partition(chr(10))[0]}",
             path=target,
