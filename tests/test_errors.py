@@ -15,6 +15,7 @@ from screener.errors import (
     DataError,
     RuleError,
     ScreenerError,
+    SourceError,
     StateError,
     UnknownSymbolError,
 )
@@ -46,9 +47,16 @@ DATA = DataError(
     line=3,
     remedy="correct the cell",
 )
+SOURCE = SourceError(
+    reason="status 503: busy",
+    path="https://example.org/x",
+    status=503,
+    code=-1008,
+    remedy="run it again later",
+)
 STATE = StateError(reason="the engine is poisoned", remedy="load the last saved state")
 UNKNOWN = UnknownSymbolError(symbol="BTCUSD", suggestion="BTCUSDT")
-ALL = [ScreenerError(reason="anything"), CANDLE, RULE, DATA, STATE, UNKNOWN]
+ALL = [ScreenerError(reason="anything"), CANDLE, RULE, DATA, SOURCE, STATE, UNKNOWN]
 
 TEXTS = {
     CANDLE: "invalid candle at row 17, 月饼USDT, 2025-02-03T02:10:00Z: "
@@ -58,6 +66,7 @@ TEXTS = {
     "did you mean 'change_5m'?",
     DATA: f"{Path('some') / 'file.csv'}, line 3, column open: 'x1' is not a number\n"
     "correct the cell",
+    SOURCE: "https://example.org/x: status 503: busy\nrun it again later",
     STATE: "the engine is poisoned\nload the last saved state",
     UNKNOWN: "unknown symbol 'BTCUSD'\n"
     "did you mean 'BTCUSDT'? engine.symbols lists the symbols that are followed",

@@ -20,6 +20,7 @@ from screener.errors import (
     DataError,
     RuleError,
     ScreenerError,
+    SourceError,
     StateError,
     UnknownSymbolError,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "RuleError",
     "RuleSet",
     "ScreenerError",
+    "SourceError",
     "StateError",
     "UnknownSymbolError",
     "__version__",

@@ -17,6 +17,7 @@ __all__ = [
     "Rule",
     "RuleSet",
     "__version__",
+    "archive_minutes",
     "preset",
     "presets",
     "replay",
@@ -551,3 +552,11 @@ def replay(
 
 def windows(frame: ArrowFrame, metrics: Sequence[str] | None, *, gaps: Gaps) -> ArrowFrame:
     """Every minute's metrics as a table: `screener.windows` without its comforts."""
+
+def archive_minutes(text: bytes | bytearray, skip: int) -> pl.DataFrame | None:
+    """The minutes of an archive file's CSV, from byte `skip` on: what follows its header.
+
+    Returns:
+        `open_time` (ms), the numbers of a minute; `None` for a text that is not in every line as
+        the archive's are, which a slower reader has to judge.
+    """

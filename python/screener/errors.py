@@ -5,6 +5,7 @@ ScreenerError
 ├── CandleError              a candle that breaks SPEC section 1
 ├── RuleError                a rule that cannot be loaded
 ├── DataError                a file or a frame that cannot be used
+│   ├── SourceError          the exchange or its archive does not answer
 │   └── UnknownSymbolError   also a KeyError
 └── StateError               a call that the engine's state forbids
 ```
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "RuleError",
     "ScreenerError",
+    "SourceError",
     "StateError",
     "UnknownSymbolError",
 ]
@@ -194,6 +196,34 @@ class DataError(ScreenerError):
 
     def _advice(self) -> str | None:
         return self.remedy
+
+
+class SourceError(DataError):
+    """The exchange or its archive does not answer, or refuses to.
+
+    Attributes:
+        reason: What was wrong, in a few words.
+        path: The address that was asked.
+        status: The HTTP status, if there was an answer.
+        code: The exchange's own number of the error, if it gave one.
+        remedy: What to do about it.
+    """
+
+    _fields = ("reason", "path", "status", "code", "remedy")
+
+    def __init__(
+        self,
+        *,
+        reason: str,
+        path: str | None = None,
+        status: int | None = None,
+        code: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        """Keep the fields; those not given are unknown."""
+        super().__init__(reason=reason, path=path, remedy=remedy)
+        self.status = status
+        self.code = code
 
 
 class UnknownSymbolError(DataError, KeyError):

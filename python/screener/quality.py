@@ -25,7 +25,9 @@ __all__ = ["InvalidRows", "KlineReport", "SymbolQuality", "inspect_klines"]
 
 _MINUTE = 60_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEARS = (1_230_768_000_000, 4_133_980_800_000)  # 2009 to 2100, as in SPEC section 1
+YEARS = (1_230_768_000_000, 4_133_980_800_000)
+"""2009 to 2100 in ms, the end left out: the times that SPEC section 1 knows."""
+
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
 _PRICES = ("open", "high", "low", "close")
@@ -235,7 +237,7 @@ def inspect_klines(frame: ArrowFrame) -> KlineReport:
     import polars as pl
 
     rows = _prepared(frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame))
-    timed = rows.filter(_in_years())
+    timed = rows.filter(in_years())
     failed = _failed_checks(rows)
     counts = rows.group_by("symbol", maintain_order=True).agg(rows=pl.len())
     for found in (_order(timed), _minutes(timed), _duplicates(timed), _invalid_rows(rows, failed)):
@@ -257,7 +259,7 @@ def _prepared(frame: pl.DataFrame) -> pl.DataFrame:
     """The columns that are looked at, numbers as floats, with `row` and `minute`."""
     import polars as pl
 
-    _refuse_other_columns(frame.schema)
+    refuse_other_columns(frame.schema)
     symbol = pl.col("symbol").cast(pl.String).fill_null("")
     open_time = pl.col("open_time").cast(pl.Int64, strict=False)
     numbers = pl.col(_numbers(frame.columns)).cast(pl.Float64, strict=False)
@@ -272,7 +274,12 @@ def _numbers(columns: Collection[str]) -> list[str]:
     return [name for name in (*_PRICES, *_VOLUMES) if name in columns]
 
 
-def _refuse_other_columns(schema: pl.Schema) -> None:
+def refuse_other_columns(schema: pl.Schema) -> None:
+    """Refuses a frame without the columns of candles, or with others in their place.
+
+    Raises:
+        DataError: A column is missing or of a type that holds no numbers.
+    """
     import polars as pl
 
     for name in ("symbol", "open_time", *_REQUIRED):
@@ -286,10 +293,11 @@ def _refuse_other_columns(schema: pl.Schema) -> None:
             raise DataError(reason=f"holds {dtype}, not {meaning}", column=name, remedy=_REMEDY)
 
 
-def _in_years() -> pl.Expr:
+def in_years() -> pl.Expr:
+    """Whether `open_time` lies in the years that SPEC section 1 knows."""
     import polars as pl
 
-    return pl.col("open_time").is_between(*_YEARS, closed="left")
+    return pl.col("open_time").is_between(*YEARS, closed="left")
 
 
 def _order(timed: pl.DataFrame) -> pl.DataFrame:
@@ -336,21 +344,34 @@ def _minutes(timed: pl.DataFrame) -> pl.DataFrame:
 def _duplicates(timed: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
+    said = [name for name in timed.columns if name not in ("symbol", "minute", "row")]
+    is_same = pl.col("is_same")
+    return (
+        repeats(timed, said)
+        .group_by("symbol")
+        .agg(duplicates_equal=is_same.sum(), duplicates_differing=(~is_same).sum())
+    )
+
+
+def repeats(timed: pl.DataFrame, said: Sequence[str]) -> pl.DataFrame:
+    """The rows beyond the first of a minute, with `is_same`: whether they say what it says.
+
+    Each column of the first row stands beside its own, as `<name>_first`.
+    """
+    import polars as pl
+
     is_first = _firsts(timed)
     firsts, extras = timed.filter(is_first), timed.filter(~is_first)
-    said = [name for name in timed.columns if name not in ("symbol", "minute", "row")]
     is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_first")) for name in said)
-    pairs = extras.join(firsts, on=("symbol", "minute"), suffix="_first")
-    return pairs.group_by("symbol").agg(
-        duplicates_equal=is_same.sum(), duplicates_differing=(~is_same).sum()
-    )
+    pairs = extras.join(firsts, on=("symbol", "minute"), suffix="_first", maintain_order="left")
+    return pairs.with_columns(is_same=is_same)
 
 
 # -- invalid rows --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
+class Check:
     """One way in which a row can break SPEC section 1, and the column it shows in."""
 
     reason: str
@@ -358,52 +379,52 @@ class _Check:
     broken: pl.Expr
 
 
-def _checks(columns: Sequence[str]) -> Iterator[_Check]:
+def row_checks(columns: Sequence[str]) -> Iterator[Check]:
     """All checks on these columns. NaN compares like a number: only finite cells are compared."""
     import polars as pl
 
     def finite(broken: pl.Expr, *names: str) -> pl.Expr:
         return pl.all_horizontal(broken, *(pl.col(name).is_finite() for name in names))
 
-    yield _Check("time outside the years 2009 to 2100", "open_time", ~_in_years())
+    yield Check("time outside the years 2009 to 2100", "open_time", ~in_years())
     for name in ("open_time", *_REQUIRED):
-        yield _Check("value missing", name, pl.col(name).is_null())
+        yield Check("value missing", name, pl.col(name).is_null())
     for name in _numbers(columns):
         size = pl.col(name).abs()
         is_extreme = (size > _LARGEST) | ((size < _SMALLEST) & (size > 0))
-        yield _Check("value not finite", name, ~pl.col(name).is_finite())
-        yield _Check("value beyond 1e-30 to 1e30", name, finite(is_extreme, name))
+        yield Check("value not finite", name, ~pl.col(name).is_finite())
+        yield Check("value beyond 1e-30 to 1e30", name, finite(is_extreme, name))
     for name in _PRICES:
-        yield _Check("price not above 0", name, finite(pl.col(name) <= 0, name))
+        yield Check("price not above 0", name, finite(pl.col(name) <= 0, name))
     low, high = pl.col("low"), pl.col("high")
-    yield _Check("high below low", "high", finite(high < low, "high", "low"))
+    yield Check("high below low", "high", finite(high < low, "high", "low"))
     for name in ("open", "close"):
         is_outside = (low <= high) & ~pl.col(name).is_between(low, high)
-        yield _Check("open or close outside low to high", name, finite(is_outside, *_PRICES))
+        yield Check("open or close outside low to high", name, finite(is_outside, *_PRICES))
     for name in _VOLUMES:
         if name in columns:
-            yield _Check("volume or trades below 0", name, finite(pl.col(name) < 0, name))
+            yield Check("volume or trades below 0", name, finite(pl.col(name) < 0, name))
     for part, total in _PARTS.items():
         if part in columns and total in columns:
             is_more = finite(pl.col(part) > pl.col(total) * (1 + _ROUNDING), part, total)
-            yield _Check("taker volume above the total", part, is_more)
+            yield Check("taker volume above the total", part, is_more)
 
 
-def _failed_checks(rows: pl.DataFrame) -> list[_Check]:
+def _failed_checks(rows: pl.DataFrame) -> list[Check]:
     """The checks that any row fails: one pass over the frame, and no other where all is well."""
-    checks = list(_checks(rows.columns))
+    checks = list(row_checks(rows.columns))
     counts = rows.select(check.broken.any().alias(str(n)) for n, check in enumerate(checks)).row(0)
     return [check for check, has_failed in zip(checks, counts, strict=True) if has_failed]
 
 
-def _invalid_rows(rows: pl.DataFrame, failed: Sequence[_Check]) -> pl.DataFrame:
+def _invalid_rows(rows: pl.DataFrame, failed: Sequence[Check]) -> pl.DataFrame:
     import polars as pl
 
     is_invalid = pl.any_horizontal(pl.lit(value=False), *(check.broken for check in failed))
     return rows.filter(is_invalid).group_by("symbol").agg(invalid_rows=pl.len())
 
 
-def _invalid(rows: pl.DataFrame, failed: Sequence[_Check]) -> dict[str, list[InvalidRows]]:
+def _invalid(rows: pl.DataFrame, failed: Sequence[Check]) -> dict[str, list[InvalidRows]]:
     invalid: dict[str, list[InvalidRows]] = {}
     for reason in dict.fromkeys(check.reason for check in failed):
         checks = [check for check in failed if check.reason == reason]
@@ -412,7 +433,7 @@ def _invalid(rows: pl.DataFrame, failed: Sequence[_Check]) -> dict[str, list[Inv
     return invalid
 
 
-def _examples(rows: pl.DataFrame, checks: Sequence[_Check]) -> pl.DataFrame:
+def _examples(rows: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
     """For each symbol the rows that fail one of the checks: their number, and the first."""
     import polars as pl
 
@@ -471,8 +492,8 @@ def _symbol_cells(symbol: SymbolQuality) -> tuple[str, ...]:
     return (
         symbol.symbol,
         f"{symbol.rows:,}",
-        _utc(symbol.first),
-        _utc(symbol.last),
+        utc(symbol.first),
+        utc(symbol.last),
         *_counts(symbol),
     )
 
@@ -503,7 +524,8 @@ def _padding(text: str, width: int) -> str:
     return " " * (width - _width(text))
 
 
-def _utc(milliseconds: int | None) -> str:
+def utc(milliseconds: int | None) -> str:
+    """A time to the minute, as people read it."""
     if milliseconds is None:
         return "-"
     return f"{_EPOCH + timedelta(milliseconds=milliseconds):%Y-%m-%d %H:%M}"
@@ -540,7 +562,7 @@ def _hole_problems(report: KlineReport) -> Iterator[str]:
         holes = f"{report.holes:,} hole{'s' if report.holes > 1 else ''}"
         yield (
             f"missing: {_sum(missing)} minutes in {holes} ({_names(missing)}), the longest "
-            f"{worst.longest_hole:,} from {_utc(worst.longest_hole_start)} ({worst.symbol}). The "
+            f"{worst.longest_hole:,} from {utc(worst.longest_hole_start)} ({worst.symbol}). The "
             "engine fills up to a day and keeps rules over it silent, and starts afresh after a "
             'longer hole; fetch the minutes, or pass gaps="absent" if the exchange has none.'
         )

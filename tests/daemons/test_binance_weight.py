@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screenerd.exchange.binance.weight import Budget, klines_weight
+from screener.history.weight import Budget, klines_weight
 from screenerd.model import MINUTE_MS
 
 NOW = 29_000_000 * MINUTE_MS

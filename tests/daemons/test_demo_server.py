@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 import pytest
 
+from screener.history.weight import HEADER
 from screenerd.clock import SystemClock
 from screenerd.demo import DemoExchange, Fault, Faults, Limits, Market, RecordedMarket
 from screenerd.demo.faults import ALWAYS
@@ -38,7 +39,6 @@ from screenerd.exchange.binance.messages import (
     unsubscribe,
 )
 from screenerd.exchange.binance.symbols import parse_universe
-from screenerd.exchange.binance.weight import HEADER
 from screenerd.model import MINUTE_MS, Candle
 
 START = 29_900_017

@@ -73,6 +73,21 @@ def up(
 
 
 @app.command()
+def market(
+    file: File = None,
+    speed: Annotated[float, typer.Option(help="Minutes of it in a minute.")] = 1.0,
+    symbols: Annotated[int | None, typer.Option(help="How many.")] = None,
+    port: Annotated[int, typer.Option(help="Where it listens, on loopback; 0: any.")] = 8090,
+) -> None:
+    """Runs the built-in market alone: REST, streams and archive for another program."""
+    from screenerd import run
+
+    config = _load(file, {"demo": {"speed": speed, "symbols": symbols}})
+    logs.set_up(config.log)
+    _run_daemon(run.market(config, port), config)
+
+
+@app.command()
 def serve(
     file: File = None,
     db: Database = None,

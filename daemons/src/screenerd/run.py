@@ -7,6 +7,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import aiohttp
 import structlog
@@ -33,6 +34,9 @@ from screenerd.serve.access.keys import KeyFile
 from screenerd.serve.service import Serve, ServeStatus
 from screenerd.store.sqlite import SqliteStore
 from screenerd.telemetry import Figures, Telemetry, of_all, of_service
+
+if TYPE_CHECKING:
+    from screenerd.demo.server import DemoExchange
 
 log = structlog.get_logger("screenerd")
 
@@ -175,17 +179,36 @@ async def serve(config: Config, *, clock: Clock | None = None) -> None:
 
 async def up_demo(config: Config) -> None:
     """The same against the built-in market, at its speed."""
-    # What only it needs takes 30 MB: the real market's follower does without.
-    from screenerd.demo.market import Market
-    from screenerd.demo.server import DemoExchange
-
     clock = SystemClock(config.demo.speed)
-    market = Market(symbols=config.demo.symbols, seed=config.demo.seed)
-    async with DemoExchange(market, clock) as exchange:
+    async with _built_in_market(config, clock) as exchange:
         where = {"rest_url": exchange.rest_url, "stream_url": exchange.stream_url}
         log.info("built-in market", address=exchange.rest_url, speed=config.demo.speed)
         there = config.exchange.model_copy(update=where)
         await up(config.model_copy(update={"exchange": there}), clock=clock)
+
+
+async def market(config: Config, port: int) -> None:
+    """The built-in market alone, until told to stop.
+
+    Args:
+        config: its symbols, seed and speed.
+        port: where it listens on loopback; 0 takes a free one.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with _built_in_market(config, SystemClock(config.demo.speed), port) as exchange:
+        log.info("built-in market", address=exchange.rest_url, speed=config.demo.speed)
+        await stop.wait()
+
+
+def _built_in_market(config: Config, clock: Clock, port: int = 0) -> DemoExchange:
+    # What only it needs takes 30 MB: who follows the real market does without.
+    from screenerd.demo.market import Market
+    from screenerd.demo.server import DemoExchange
+
+    made = Market(symbols=config.demo.symbols, seed=config.demo.seed)
+    return DemoExchange(made, clock, port=port)
 
 
 async def _assemble(

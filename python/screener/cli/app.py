@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from screener._core import __version__, presets
-from screener.cli import alerts, explain, rulesets
+from screener.cli import alerts, explain, history, keeping, rulesets
 from screener.cli.files import known_format, write_alerts
 from screener.cli.inputs import as_options, load_rules, moment, read, read_of
 from screener.cli.output import console, dump, say, status
@@ -35,6 +35,12 @@ rules_app = typer.Typer(
     help="Lists, shows and checks rules.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(rules_app, name="rules")
+app.command("fetch")(history.fetch)
+app.command("check")(keeping.check)
+app.command("repair")(keeping.repair)
+app.command("undo")(keeping.undo)
+app.command("load")(keeping.load)
+app.command("export")(keeping.export)
 
 
 class Evaluate(StrEnum):

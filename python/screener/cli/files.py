@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
-import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +12,7 @@ import typer
 
 from screener.cli.alerts import alert_objects
 from screener.errors import DataError
+from screener.history.atomic import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,30 +39,13 @@ def write_alerts(path: str, alerts: pl.DataFrame, rules: RuleSet) -> None:
     """
     content = _FORMATS[Path(path).suffix](alerts, rules)
     try:
-        _replace(Path(os.path.realpath(path)), content)
+        replace_file(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise DataError(
             reason=f"the alerts cannot be written: {error.strerror or error}",
             path=path,
             remedy="check the folder, who may write to it, and the space left",
         ) from error
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Write a file beside the target, then put it in its place."""
-    scratch = target.with_name(f".screener-{secrets.token_hex(8)}.tmp")
-    try:
-        with scratch.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, scratch)
-        scratch.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        raise
 
 
 # -- formats -------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import unicodedata
 from contextlib import suppress
@@ -16,6 +15,7 @@ from screener._core import RuleSet
 from screener.cli.output import say, status
 from screener.demo import demo_market
 from screener.errors import DataError, RuleError, ScreenerError
+from screener.history.times import as_ms
 from screener.klines import read_klines
 from screener.klines.unpack import expand
 
@@ -32,11 +32,6 @@ _NO_INPUT = (
     "no candles: give files of one-minute candles (CSV, zip, gz, parquet, Feather or JSON), "
     "or --demo for a made-up market"
 )
-_NO_TIME = "write it like 2025-02-03T02:10 (UTC where it names no zone), or in ms since 1970"
-
-# Fewer digits are a year or a date, not milliseconds.
-_LEAST_DIGITS = 12
-
 _ARGUMENT = re.compile(r'\b(pass|with) (\w+)="([^"]+)"')
 
 
@@ -47,14 +42,10 @@ def as_options(text: str) -> str:
 
 def moment(text: str) -> int:
     """Milliseconds of a time that an option was given."""
-    if text.isdecimal() and len(text) >= _LEAST_DIGITS:
-        return int(text)
     try:
-        parsed = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no time: {_NO_TIME}") from error
-    utc = parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)
-    return (utc - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+        return as_ms(text)
+    except DataError as error:
+        raise typer.BadParameter(f"{error.reason}: {error.remedy}") from error
 
 
 # -- candles -------------------------------------------------------------------------------------

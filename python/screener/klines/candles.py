@@ -15,6 +15,9 @@ __all__ = ["TYPICAL", "to_candles"]
 
 TYPICAL = "typical"
 _MINUTE = 60_000
+# Fewer steps may be those of a market in which hardly anybody trades.
+_ENOUGH_STEPS = 10
+_LEAST_OTHER = 3 * _MINUTE
 
 
 def to_candles(table: Table, symbol: str | None, *, fill: bool) -> pl.DataFrame:
@@ -169,6 +172,7 @@ def _symbols(table: Table, fallback: str | None) -> pl.Series:
 def _refuse_other_interval(table: Table, columns: dict[str, pl.Series]) -> None:
     """Candles of another interval look like one-minute candles with holes, so the end tells."""
     if "close_time" not in table.cells.columns:
+        _refuse_other_steps(table, columns)
         return
     ends = _times(_stripped(table.cells["close_time"]))
     if ends is None:
@@ -179,6 +183,20 @@ def _refuse_other_interval(table: Table, columns: dict[str, pl.Series]) -> None:
         raise table.origin.error(
             f"the candles last {length / _MINUTE:.4g} minutes (close_time - open_time)",
             column="close_time",
+            remedy="read candles of interval 1m: longer windows are made from them",
+        )
+
+
+def _refuse_other_steps(table: Table, columns: dict[str, pl.Series]) -> None:
+    """Without an end the distance of the rows tells: all of them whole steps of several minutes."""
+    steps = columns["open_time"].diff().drop_nulls()
+    if len(steps) < _ENOUGH_STEPS or "symbol" in table.cells.columns:
+        return
+    shortest = steps.min()
+    if isinstance(shortest, int) and shortest >= _LEAST_OTHER and (steps % shortest == 0).all():
+        raise table.origin.error(
+            f"the candles are {shortest / _MINUTE:.4g} minutes apart",
+            column="open_time",
             remedy="read candles of interval 1m: longer windows are made from them",
         )
 

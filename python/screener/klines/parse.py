@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
-from screener.klines.table import ARCHIVE_COLUMNS, Origin, Table, excerpt, select, snake_case
+from screener.klines.table import (
+    ARCHIVE_COLUMNS,
+    OHLCV_COLUMNS,
+    Origin,
+    Table,
+    excerpt,
+    named,
+    select,
+    snake_case,
+)
 from screener.klines.unpack import GZIP, ZIP
 
 if TYPE_CHECKING:
@@ -69,7 +79,17 @@ def _columnar(origin: Origin, data: bytes, kind: str) -> Table:
     except (PolarsError, PanicException, OSError, ValueError) as error:
         first_line = str(error).partition("\n")[0]
         raise origin.error(f"the {kind} file cannot be read: {first_line}") from error
-    return Table(origin, select(origin, frame, frame.columns))
+    return _table(origin, frame, frame.columns, kind)
+
+
+def _table(
+    origin: Origin,
+    cells: pl.DataFrame,
+    names: list[str],
+    kind: str,
+    lines: pl.Series | None = None,
+) -> Table:
+    return Table(origin, select(origin, cells, names), lines, kind, named(origin, names))
 
 
 def _text_table(origin: Origin, data: bytes) -> Table:
@@ -101,13 +121,15 @@ def _csv_table(origin: Origin, text: str) -> Table:
     if len(names) == 1:
         reason = f"neither CSV nor JSON; it starts with {excerpt(first)!r}"
         raise origin.error(reason, remedy=_READ_FORMATS)
+    kind = "CSV"
     if _is_number(names[0]):
+        kind = "CSV without a header"
         names = _archive_names(origin, len(names))
     else:
         lines = lines.slice(1)
     _refuse_ragged(origin, lines, separator, len(names))
     cells = lines["text"].str.split_exact(separator, len(names) - 1).struct.unnest()
-    return Table(origin, select(origin, cells, names), lines["line"])
+    return _table(origin, cells, names, kind, lines["line"])
 
 
 def _csv_lines(text: str) -> pl.DataFrame:
@@ -154,14 +176,20 @@ def _json_table(origin: Origin, text: str) -> Table:
     rows = _json_rows(_json_values(origin, text))
     lists = [row for row in rows if isinstance(row, list)]
     objects = [row for row in rows if isinstance(row, dict)]
+    kind = "JSON objects"
     if lists and len(lists) == len(rows):
-        frame = _cells(origin, _list_columns(origin, lists))
+        columns = _list_columns(origin, lists)
+        kind = f"JSON rows of {len(columns)}"
+        frame = _cells(origin, columns)
     elif objects and len(objects) == len(rows) and "open" in map(snake_case, objects[0]):
         frame = _cells(origin, _object_columns(objects))
     else:
         reason = f"JSON, but no list of candles: {excerpt(text.strip())}"
-        raise origin.error(reason, remedy="what is read is the answer of the klines route")
-    return Table(origin, select(origin, frame, frame.columns))
+        raise origin.error(
+            reason,
+            remedy="what is read is the answer of the klines route, or rows as ccxt gives them",
+        )
+    return _table(origin, frame, frame.columns, kind)
 
 
 def _json_values(origin: Origin, text: str) -> list[object]:
@@ -196,12 +224,37 @@ def _json_rows(values: list[object]) -> list[object]:
 
 
 def _list_columns(origin: Origin, rows: list[list[object]]) -> dict[str, list[object]]:
-    width = len(ARCHIVE_COLUMNS)
+    names = OHLCV_COLUMNS if len(rows[0]) == len(OHLCV_COLUMNS) else ARCHIVE_COLUMNS
     for number, row in enumerate(rows):
-        if len(row) != width:
-            raise origin.error(f"{len(row)} items instead of {width}", row=number)
-    columns = map(list, zip(*rows, strict=True))
-    return dict(zip(ARCHIVE_COLUMNS, columns, strict=True))
+        if len(row) != len(names):
+            expected = f"{len(names)}" if number else f"{len(OHLCV_COLUMNS)} or {len(names)}"
+            raise origin.error(f"{len(row)} items instead of {expected}", row=number)
+    columns = list(map(list, zip(*rows, strict=True)))
+    if names is OHLCV_COLUMNS:
+        _refuse_other_order(origin, columns)
+    return dict(zip(names, columns, strict=True))
+
+
+def _refuse_other_order(origin: Origin, columns: list[list[object]]) -> None:
+    """Six items are also Coinbase's time, low, high, open, close, volume: the prices tell."""
+    second, third, fourth, fifth = (list(map(_float, column)) for column in columns[1:5])
+    prices = list(zip(second, third, fourth, fifth, strict=True))
+    as_ours = sum(low <= min(open_, close) and max(open_, close) <= high
+                  for open_, high, low, close in prices)  # fmt: skip
+    as_theirs = sum(low <= min(open_, close) and max(open_, close) <= high
+                    for low, high, open_, close in prices)  # fmt: skip
+    if as_theirs > as_ours:
+        raise origin.error(
+            "the rows look like time, low, high, open, close, volume, which is Coinbase's order",
+            remedy="give them names: a list of objects, or CSV with a header",
+        )
+
+
+def _float(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
 
 
 def _object_columns(rows: list[dict[str, object]]) -> dict[str, list[object]]:

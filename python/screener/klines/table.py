@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ARCHIVE_COLUMNS",
     "COLUMNS",
+    "OHLCV_COLUMNS",
     "REQUIRED",
     "Origin",
     "Table",
     "excerpt",
+    "named",
     "select",
     "snake_case",
 ]
@@ -41,6 +43,9 @@ ARCHIVE_COLUMNS = (
     "taker_buy_quote_volume",
     "ignore",
 )
+
+# What ccxt's fetch_ohlcv returns and freqtrade keeps in JSON.
+OHLCV_COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
 
 REQUIRED = ("open_time", "open", "high", "low", "close", "volume")
 
@@ -86,6 +91,15 @@ _ARCHIVE_NAME = re.compile(
     r"(?P<symbol>.+?)-(?P<interval>\d{1,2}(?:s|mo|m|h|d|w|M))(?:-\d{4}-\d{2}[^.]*)?(?:\..*)?"
 )
 
+# freqtrade: BTC_USDT-1m.feather, BTC_USDT_USDT-1m-futures.feather. A quote asset has a letter: that
+# tells it from the date of BTCUSDT_261225.
+_PAIR_NAME = re.compile(
+    r"(?P<base>[^_]+)_(?P<quote>(?=[A-Z0-9]*[A-Z])[A-Z0-9]+)(?:_[A-Z0-9]+)?-"
+    r"(?P<interval>\d{1,2}(?:s|mo|m|h|d|w|M))(?:-(?P<kind>[A-Za-z_]+))?"
+    r"\.(?:feather|parquet|json|json\.gz)"
+)
+_TRADED_KINDS = (None, "spot", "margin", "futures")
+
 _FETCH_AGAIN = "fetch the file again: it is damaged or was cut off"
 _EXCERPT = 80
 
@@ -118,26 +132,55 @@ class Origin:
         )
 
     def symbol(self) -> str | None:
-        """Symbol by the archive's way of naming files; its other intervals are refused."""
-        names = (Path(name).name for name in (self.path, self.member) if name is not None)
+        """Symbol by the names of the archive and of freqtrade; other intervals are refused."""
+        names = [Path(name).name for name in (self.path, self.member) if name is not None]
+        pair = self.pair()
+        if pair is not None:
+            return "".join(pair)
         matches = [match for match in map(_ARCHIVE_NAME.fullmatch, names) if match is not None]
         for match in matches:
-            if match["interval"] != "1m":
-                raise self.error(
-                    f"by its name this file holds candles of {match['interval']}",
-                    remedy="read files of interval 1m: longer windows are made from them",
-                )
+            self._refuse_interval(match["interval"])
         # Not every downloader decodes the name of a Chinese symbol.
         return unquote(matches[0]["symbol"]) if matches else None
+
+    def pair(self) -> tuple[str, str] | None:
+        """Base and quote asset, where the file is named as freqtrade names it."""
+        match = _PAIR_NAME.fullmatch(Path(self.path).name)
+        if match is None:
+            return None
+        self._refuse_interval(match["interval"])
+        if match["kind"] not in _TRADED_KINDS:
+            raise self.error(
+                f"by its name this file holds {match['kind']}, at which nobody traded",
+                remedy="read the candles of trades: the file that ends with -1m-futures or -1m",
+            )
+        return match["base"], match["quote"]
+
+    def _refuse_interval(self, interval: str) -> None:
+        if interval != "1m":
+            raise self.error(
+                f"by its name this file holds candles of {interval}",
+                remedy="read files of interval 1m: longer windows are made from them",
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as a file holds them, under our names; texts have a line number for each row."""
+    """Cells as a file holds them, under our names; texts have a line number for each row.
+
+    Attributes:
+        origin: Where they came from.
+        cells: The columns we know.
+        lines: The line of each row, in a text.
+        kind: What the file is, in words.
+        theirs: The names the file has for our columns, and those of the columns left out.
+    """
 
     origin: Origin
     cells: pl.DataFrame
     lines: pl.Series | None = None
+    kind: str = ""
+    theirs: tuple[dict[str, str], tuple[str, ...]] = ({}, ())
 
     def error(self, reason: str, *, column: str, row: int, remedy: str) -> DataError:
         """The error that names this cell, by its line where there is one; to be raised."""
@@ -153,6 +196,13 @@ def select(origin: Origin, frame: pl.DataFrame, names: Sequence[str]) -> pl.Data
 
     positions = _positions(origin, names)
     return frame.select(pl.nth(position).alias(name) for name, position in positions.items())
+
+
+def named(origin: Origin, names: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Which of a file's columns is which of ours, and which are left out."""
+    positions = _positions(origin, names)
+    ignored = (name for number, name in enumerate(names) if number not in positions.values())
+    return {name: names[number] for name, number in positions.items()}, tuple(ignored)
 
 
 def _positions(origin: Origin, names: Sequence[str]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 //! Frames: Arrow record batches in and out.
 
+pub mod archive;
 pub mod column;
 pub mod input;
 pub mod output;

@@ -22,7 +22,7 @@ pub struct Table {
 }
 
 impl Table {
-    fn of(columns: Vec<(String, ArrayRef)>) -> Result<Self, ArrowError> {
+    pub(super) fn of(columns: Vec<(String, ArrayRef)>) -> Result<Self, ArrowError> {
         let fields =
             columns.iter().map(|(name, array)| Field::new(name, array.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Fields>()));

@@ -1,6 +1,7 @@
 //! The Python face: bindings only. A binding extracts, calls the core, converts.
 
 mod alert;
+mod archive;
 mod candle;
 mod engine;
 mod errors;
@@ -14,6 +15,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::alert::Alert;
+    #[pymodule_export]
+    use super::archive::archive_minutes;
     #[pymodule_export]
     use super::candle::Candle;
     #[pymodule_export]

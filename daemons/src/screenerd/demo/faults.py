@@ -6,6 +6,8 @@ import enum
 from collections import Counter
 from dataclasses import dataclass, field
 
+from screenerd.demo.archive import ArchiveFaults
+
 ALWAYS = 1 << 62
 """As `times`: until it is disarmed."""
 
@@ -56,10 +58,12 @@ class Faults:
 
     Attributes:
         late_by: how many seconds of market time a late close is late.
+        archive: what is wrong with the files of the archive.
         happened: how often each fault has happened.
     """
 
     late_by: float = 5.0
+    archive: ArchiveFaults = field(default_factory=ArchiveFaults)
     happened: Counter[Fault] = field(default_factory=Counter)
     _armed: dict[tuple[Fault, str], int] = field(default_factory=dict)
     _lost: set[tuple[str, int]] = field(default_factory=set)

@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 
 from screenerd.clock import Clock
-from screenerd.demo import wire
+from screenerd.demo import archive, wire
 from screenerd.demo.connection import Connection, Limits
 from screenerd.demo.contracts import OPEN, TRADES, Floats
 from screenerd.demo.faults import Fault, Faults
@@ -29,6 +29,7 @@ _DAY = 1440
 _WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
 _STATUS_CODES = {429: -1003, 418: -1003, 403: -1002, 503: -1008}
 _CLOSE_TIMEOUT = 1.0
+_NO_KEY = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'
 _LONGEST_ADDRESS = 1 << 17
 """Bytes of a request's first line: a thousand streams with names that need escapes."""
 
@@ -109,6 +110,7 @@ class DemoExchange:
         contracts = market.contracts
         self._indexes = {contract.symbol: number for number, contract in enumerate(contracts)}
         self._streams = {wire.stream_of(symbol): number for symbol, number in self._indexes.items()}
+        self._files: dict[object, bytes] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -182,6 +184,7 @@ class DemoExchange:
                 web.get("/fapi/v1/exchangeInfo", self._exchange_info),
                 web.get("/fapi/v1/klines", self._klines),
                 web.get("/fapi/v1/ticker/24hr", self._ticker),
+                web.get("/data/futures/um/{kind}/klines/{symbol}/1m/{name}", self._archive),
             ]
         )
         for route in ("/market", "/public", ""):
@@ -300,6 +303,55 @@ class DemoExchange:
         if np.isnan(rows[0, OPEN]):
             return None
         return wire.ticker(self._market.contracts[index], rows[0], now)
+
+    # Archive
+
+    async def _archive(self, request: web.Request) -> web.Response:
+        """A file of the archive or its checksum; both come when their month or day is over."""
+        now = self._clock.now_ms()
+        self.counters.requests[request.path] += 1
+        faults = self.faults.archive
+        named = (request.match_info[part] for part in ("kind", "symbol", "name"))
+        file = archive.parse_name(*named)
+        status = self.faults.rest_status(request.path, now)
+        if status is None and (
+            file is None
+            or file.symbol not in self._indexes
+            or (file.last + 1) * MINUTE_MS > now
+            or file.last < self._market.first_minute
+            or faults.is_missing(file)
+        ):
+            status = 404
+        if status is not None or file is None:
+            self.counters.statuses[status or 404] += 1
+            return web.Response(status=status or 404, text=_NO_KEY, content_type="application/xml")
+        key = (file.name, faults.version(file))
+        if key not in self._files:
+            self._files[key] = await asyncio.to_thread(self._archive_file, file)
+        self.counters.statuses[200] += 1
+        body = self._files[key]
+        if not file.checksum:
+            return web.Response(body=body, content_type="application/zip")
+        wrong = faults.spoils_checksum(file)
+        return web.Response(body=archive.checksum_text(file.name, body, wrong=wrong))
+
+    def _archive_file(self, file: archive.ArchiveFile) -> bytes:
+        faults = self.faults.archive
+        index = self._indexes[file.symbol]
+        first = max(file.first, self._market.first_minute)
+        bars = np.arange(first, file.last + 1, dtype=np.int64)
+        rows = self._market.bars(index, 1, first, len(bars))
+        lost = [self.faults.lost(file.symbol, int(bar) * MINUTE_MS) for bar in bars.tolist()]
+        rows[np.array(lost)] = np.nan
+        bars, rows = archive.flawed(file, faults, bars, rows)
+        text = archive.archive_csv(
+            self._market.contracts[index],
+            bars,
+            rows,
+            header=file.name not in faults.no_header,
+            micro=file.name in faults.microseconds,
+        )
+        return archive.zipped(file.name, text)
 
     # WebSocket
 

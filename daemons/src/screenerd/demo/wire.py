@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from screener.history import weight
 from screenerd.demo.contracts import (
     CLOSE,
     HIGH,
@@ -49,12 +50,7 @@ def klines_weight(limit: str | None) -> int:
     """What a klines request costs by its limit, as measured; without one it costs 5."""
     if limit is None:
         return 5
-    rows = int(limit) if limit.isdecimal() else 0
-    if rows <= 100:
-        return 1
-    if rows <= 500:
-        return 2
-    return 5 if rows <= 1000 else 10
+    return weight.klines_weight(int(limit) if limit.isdecimal() else 0)
 
 
 @dataclass(slots=True)

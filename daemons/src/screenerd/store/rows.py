@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum
 from typing import Any, Final
 
 import orjson
 
-from screenerd.model import Alert, Candle, Source, Stamps
+from screener.history.precedence import RANKS
+from screenerd.model import Alert, Candle, Stamps
 from screenerd.store.port import AuditRow, Delivery
 
 Row = tuple[Any, ...]
 """A row as the driver gives and takes it."""
-
-RANKS: Final[Mapping[Source, int]] = {"synthetic": 0, "stream": 1, "rest": 2, "archive": 3}
-"""How far a source is believed: a version yields to one from a source that ranks as high."""
 
 CANDLE_COLUMNS: Final = (
     "symbol, time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, "

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from screener.history.rest import kline
 from screenerd.model import MINUTE_MS, Candle, Source
 
 TIMEFRAME_MS = {
@@ -176,22 +177,23 @@ def _closed(
 
 
 def _row(row: Sequence[Any], symbol: str, received_at: int, source: Source) -> tuple[Candle, int]:
+    found = kline(row)
     candle = Candle(
         symbol=symbol,
-        open_time=_whole(row[0]),
-        open=_number(row[1]),
-        high=_number(row[2]),
-        low=_number(row[3]),
-        close=_number(row[4]),
-        volume=_number(row[5]),
-        quote_volume=_number(row[7]),
-        trades=_whole(row[8]),
-        taker_buy_volume=_number(row[9]),
-        taker_buy_quote_volume=_number(row[10]),
+        open_time=found.open_time,
+        open=found.open,
+        high=found.high,
+        low=found.low,
+        close=found.close,
+        volume=found.volume,
+        quote_volume=found.quote_volume,
+        trades=found.trades,
+        taker_buy_volume=found.taker_buy_volume,
+        taker_buy_quote_volume=found.taker_buy_quote_volume,
         source=source,
         received_at=received_at,
     )
-    return candle, _whole(row[6])
+    return candle, found.close_time
 
 
 def _text(value: object) -> str:

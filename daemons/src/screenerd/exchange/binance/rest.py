@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import aiohttp
 
+from screener.history import weight
+from screener.history.rest import PAGE, REST_URL
 from screenerd.backoff import Backoff
 from screenerd.clock import Clock
-from screenerd.exchange.binance import messages, symbols, weight
+from screenerd.exchange.binance import messages, symbols
 from screenerd.exchange.port import ExchangeError, RefusedError, UnknownSymbolError
 from screenerd.model import MINUTE_MS, Candle
-
-REST_URL = "https://fapi.binance.com"
-PAGE = 500
-"""Rows a request: the most for a weight of 2."""
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 LARGEST_ANSWER = 32 << 20
 ATTEMPTS = 6
-
-_BANNED = re.compile(rb"banned until (\d{13})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +48,7 @@ class BinanceRest:
         at_once: int = 8,
     ) -> None:
         """Takes a session, which stays the caller's."""
-        self.budget = weight.Budget(symbols.DEFAULT_WEIGHT_LIMIT)
+        self.budget = weight.Budget(weight.DEFAULT_LIMIT)
         self._session, self._clock, self._url = session, clock, url.rstrip("/")
         self._quote, self._tradfi = quote, tradfi
         self._slots = asyncio.Semaphore(at_once)
@@ -183,11 +178,10 @@ class BinanceRest:
         match answer.status:
             case 429 | 418:
                 after = answer.headers.get("Retry-After", "")
-                banned = _BANNED.search(answer.body)
                 self.budget.refused(
                     answer.status,
                     float(after) if after.replace(".", "", 1).isdigit() else None,
-                    int(banned[1]) if banned else 0,
+                    weight.banned_until(answer.body),
                     self._clock.now_ms(),
                 )
             case 451:

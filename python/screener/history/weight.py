@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
-from screenerd.model import MINUTE_MS
+from screener.history.times import MINUTE_MS
+
+__all__ = [
+    "BANNED_SECONDS",
+    "DEFAULT_LIMIT",
+    "HEADER",
+    "RATE_LIMITED_SECONDS",
+    "Budget",
+    "banned_until",
+    "klines_weight",
+]
 
 HEADER = "X-MBX-USED-WEIGHT-1M"
 """Response header with the weight used in this UTC minute, by everyone behind this address."""
 
+DEFAULT_LIMIT = 2400
+"""Weight a minute, where exchangeInfo does not say."""
+
 RATE_LIMITED_SECONDS = 60
 BANNED_SECONDS = 120
+
+_BANNED = re.compile(rb"banned until (\d{13})")
 
 
 def klines_weight(limit: int) -> int:
@@ -23,6 +39,12 @@ def klines_weight(limit: int) -> int:
     if limit <= 500:
         return 2
     return 5 if limit <= 1000 else 10
+
+
+def banned_until(body: bytes) -> int:
+    """The time (ms) until which a refusal's text says that this address is banned; 0 for none."""
+    banned = _BANNED.search(body)
+    return int(banned[1]) if banned else 0
 
 
 @dataclass(slots=True)

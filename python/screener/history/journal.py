@@ -1,0 +1,352 @@
+"""What a repair was about to change, kept until it is undone: a folder an entry, beside the months.
+
+```
+<root>/exchange=binance/.journal/2025-03-01T08-12-00/
+    entry.json           what was done, to which files, and what they are before and after
+    quarantine.parquet   the rows that were taken out, each with its reason
+    before/0001          the files as they were
+```
+
+The files before are links to the same bytes (the store replaces files and never writes into one),
+so an entry costs next to nothing until something is changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from screener.errors import DataError, StateError
+from screener.history import layout
+from screener.history.atomic import file_error, replace_file, try_lock
+from screener.history.times import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from screener.history.store import Store
+
+__all__ = ["Changed", "Entry", "alone", "begin", "entries", "finish", "folder_of", "undo"]
+
+_FOLDER: Final = ".journal"
+_ENTRY: Final = "entry.json"
+_SCHEMA: Final = 1
+
+State = Literal["begun", "done", "undone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A file that a repair may change.
+
+    Attributes:
+        symbol: Whose.
+        name: Its name in the symbol's folder.
+        kept: Where the entry keeps what it was, or None where it was not there.
+        before: SHA-256 of what it was, or None; unknown while `begun`.
+        after: SHA-256 of what it became, or None where it is gone; unknown while `begun`.
+    """
+
+    symbol: str
+    name: str
+    kept: str | None
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one repair did.
+
+    Attributes:
+        id: Its name.
+        at: When it began, ms.
+        state: begun (killed while it ran), done or undone.
+        files: What it changed.
+        told: Its counts, as `Repaired` has them.
+    """
+
+    id: str
+    at: int
+    state: State
+    files: list[Changed]
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+def begin(store: Store, files: Iterable[tuple[str, str]], at: int) -> Entry:
+    """Keeps what files are now, before anything is changed.
+
+    Args:
+        store: Whose files.
+        files: Pairs (symbol, name in its folder); those that are not there are kept as such.
+        at: The time, ms.
+
+    Raises:
+        DataError: The journal cannot be written; nothing was changed.
+    """
+    folder = _new_folder(store, at)
+    try:
+        (folder / "before").mkdir()
+        kept = [
+            _kept(store, folder, number, symbol, name)
+            for number, (symbol, name) in enumerate(files, start=1)
+        ]
+        entry = Entry(folder.name, at, "begun", kept)
+        _write(folder, entry)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise file_error(error, folder, "the journal cannot be written") from error
+    return entry
+
+
+def finish(store: Store, entry: Entry, told: dict[str, Any]) -> Entry:
+    """Records what became of the files; those that nobody changed are left out.
+
+    Raises:
+        DataError: The journal cannot be written; the entry stays `begun` and can be undone.
+    """
+    folder = folder_of(store, entry.id)
+    changed = []
+    try:
+        for file in entry.files:
+            path = store.folder(file.symbol) / file.name
+            if not _is_as_kept(folder, file, path):
+                before = None if file.kept is None else _digest(folder / file.kept)
+                changed.append(replace(file, before=before, after=_digest(path)))
+            elif file.kept is not None:
+                (folder / file.kept).unlink(missing_ok=True)
+        done = Entry(entry.id, entry.at, "done", changed, told)
+        _write(folder, done)
+        if not changed and not told.get("quarantined"):
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise file_error(error, folder, "the journal cannot be written") from error
+    return done
+
+
+def touched(store: Store, entry: Entry) -> bool:
+    """Whether a file is no longer what it was when the entry began."""
+    folder = folder_of(store, entry.id)
+    return any(
+        not _is_as_kept(folder, file, store.folder(file.symbol) / file.name) for file in entry.files
+    )
+
+
+@contextmanager
+def alone(store: Store) -> Iterator[None]:
+    """Holds the journal: what is repaired or undone is so by one process at a time.
+
+    Entries that were begun and changed nothing are removed.
+
+    Raises:
+        StateError: Another repair or undoing runs.
+        DataError: The journal cannot be written.
+    """
+    root = _root(store)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with try_lock(root / ".lock") as is_ours:
+            if not is_ours:
+                raise StateError(
+                    reason=f"another repair of {store.root} runs", remedy="wait until it has ended"
+                )
+            for entry in entries(store):
+                if entry.state == "begun" and not touched(store, entry):
+                    shutil.rmtree(folder_of(store, entry.id), ignore_errors=True)
+            yield
+    except OSError as error:
+        raise file_error(error, root, "the journal cannot be written") from error
+
+
+def entries(store: Store) -> list[Entry]:
+    """All entries, the oldest first.
+
+    Raises:
+        DataError: An entry is damaged.
+    """
+    root = _root(store)
+    try:
+        names = sorted(path.name for path in root.iterdir() if (path / _ENTRY).exists())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [_read(store, name) for name in names]
+
+
+def undo(store: Store, name: str | None = None, *, force: bool = False) -> Entry:
+    """Brings back the bytes that a repair found.
+
+    Args:
+        store: Whose files.
+        name: The entry; by default the newest that is not undone.
+        force: Also where a file was changed by something else since.
+
+    Returns:
+        The entry, now `undone`.
+
+    Raises:
+        StateError: There is nothing to undo, a later repair touched the same files, or something
+            else did; nothing was changed.
+        DataError: A file cannot be read or written; the others are what they were before the
+            repair, and the same call goes on.
+    """
+    with alone(store):
+        known = entries(store)
+        entry = _chosen(known, name)
+        _refuse_later(known, entry)
+        if not force:
+            _refuse_changed(store, entry)
+        return _undone(store, entry)
+
+
+def _undone(store: Store, entry: Entry) -> Entry:
+    folder = folder_of(store, entry.id)
+    try:
+        for symbol in dict.fromkeys(file.symbol for file in entry.files):
+            with store.writing(symbol) as home:
+                for file in entry.files:
+                    if file.symbol == symbol:
+                        _bring_back(folder, home / file.name, file)
+        undone = Entry(entry.id, entry.at, "undone", entry.files, entry.told)
+        _write(folder, undone)
+    except OSError as error:
+        raise file_error(error, folder, "the repair cannot be undone") from error
+    return undone
+
+
+def folder_of(store: Store, name: str) -> Path:
+    """Where an entry is kept."""
+    return _root(store) / name
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _root(store: Store) -> Path:
+    return layout.exchange_folder(store.root, store.exchange) / _FOLDER
+
+
+def _new_folder(store: Store, at: int) -> Path:
+    root = _root(store)
+    stem = iso(at).removesuffix("Z").replace(":", "-")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            folder = root / (stem if number == 1 else f"{stem}-{number}")
+            if not folder.exists():
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise file_error(error, root, "the journal cannot be written") from error
+    raise StateError(reason="a thousand repairs began at this moment", remedy="wait a second")
+
+
+def _kept(store: Store, folder: Path, number: int, symbol: str, name: str) -> Changed:
+    source = store.folder(symbol) / name
+    kept = f"before/{number:04}"
+    if not source.exists():
+        return Changed(symbol, name, None)
+    try:
+        os.link(source, folder / kept)
+    except OSError:
+        # No links here, or across devices: a copy does as well.
+        shutil.copyfile(source, folder / kept)
+    return Changed(symbol, name, kept)
+
+
+def _is_as_kept(folder: Path, file: Changed, target: Path) -> bool:
+    """Whether a file is what the entry keeps; a link to the same bytes need not be read."""
+    if file.kept is None:
+        return not target.exists()
+    try:
+        same = (folder / file.kept).samefile(target)
+    except FileNotFoundError:
+        return False
+    return same or _digest(folder / file.kept) == _digest(target)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _bring_back(folder: Path, target: Path, file: Changed) -> None:
+    if _is_as_kept(folder, file, target):
+        return
+    if file.kept is None:
+        target.unlink(missing_ok=True)
+    else:
+        replace_file(target, (folder / file.kept).read_bytes())
+
+
+def _write(folder: Path, entry: Entry) -> None:
+    content = json.dumps({"schema": _SCHEMA, **asdict(entry)}, indent=1, ensure_ascii=False)
+    replace_file(folder / _ENTRY, (content + "\n").encode())
+
+
+def _read(store: Store, name: str) -> Entry:
+    path = folder_of(store, name) / _ENTRY
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("schema") != _SCHEMA:
+            raise ValueError("another schema")  # noqa: TRY301
+        return Entry(**{**content, "files": [Changed(**file) for file in content["files"]]})
+    except OSError as error:
+        raise file_error(error, path, "the journal cannot be read") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            reason=f"the entry of the journal is damaged: {error}",
+            path=path,
+            remedy="move its folder away: what it could undo is in its folder `before`",
+        ) from error
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+def _chosen(known: list[Entry], name: str | None) -> Entry:
+    open_ = [entry for entry in known if entry.state != "undone"]
+    if name is None:
+        if not open_:
+            raise StateError(reason="no repair is left to undo")
+        return open_[-1]
+    found = next((entry for entry in known if entry.id == name), None)
+    if found is None:
+        names = ", ".join(entry.id for entry in open_[-5:]) or "none"
+        raise StateError(reason=f"there is no repair {name!r}", remedy=f"the newest are: {names}")
+    if found.state == "undone":
+        raise StateError(reason=f"the repair {name} is undone already")
+    return found
+
+
+def _refuse_later(known: list[Entry], entry: Entry) -> None:
+    touched = {(file.symbol, file.name) for file in entry.files}
+    for later in known[known.index(entry) + 1 :]:
+        shared = touched & {(file.symbol, file.name) for file in later.files}
+        if later.state != "undone" and shared:
+            symbol, name = min(shared)
+            raise StateError(
+                reason=f"the repair {later.id} came later and changed {symbol} {name} too",
+                remedy=f"undo {later.id} first",
+            )
+
+
+def _refuse_changed(store: Store, entry: Entry) -> None:
+    """A repair that was killed does not know what it left, so it is believed to have left this."""
+    if entry.state == "begun":
+        return
+    for file in entry.files:
+        path = store.folder(file.symbol) / file.name
+        if _digest(path) not in (file.before, file.after):
+            raise StateError(
+                reason=f"{path} was changed after the repair {entry.id}",
+                remedy="to lose what came since, undo it with force; nothing was changed now",
+            )
