@@ -24,9 +24,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from screenerd.config import Config
 from screenerd.ingest.gaps import DAY_MS
 from screenerd.model import MINUTE_MS
 from screenerd.run import Roles, up
+from screenerd.serve.settings import ServeConfig
 
 if TYPE_CHECKING:
     from benches.live import stage
@@ -134,7 +136,7 @@ async def _screen(
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[Roles] = loop.create_future()
     running = asyncio.create_task(
-        up(stage.config(rest_url, stream_url, store), clock=clock, ready=ready)
+        up(with_page(stage.config(rest_url, stream_url, store)), clock=clock, ready=ready)
     )
     both: set[asyncio.Future[Any]] = {running, ready}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -150,6 +152,11 @@ async def _screen(
 
     loop.add_reader(pipe.fileno(), answer)
     await running
+
+
+def with_page(config: Config) -> Config:
+    """As users run it: the page is served."""
+    return config.model_copy(update={"serve": ServeConfig(port=0)})
 
 
 def _status(roles: Roles) -> dict[str, Any]:
