@@ -372,6 +372,46 @@ async def test_what_nobody_expected_is_told_without_its_inside(
     assert (await served.get("/health/live"))[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/openapi.json", 405),
+        ("POST", "/main.js", 405),
+        ("DELETE", "/api/health", 405),
+        ("OPTIONS", "/api/rules/pioneer_bull", 405),
+        ("GET", "/no/such/thing", 404),
+        ("GET", "/api/rules/pioneer_bull/more", 404),
+    ],
+)
+async def test_what_is_not_there_is_told_in_the_form_of_all_errors(
+    served: Served, method: str, path: str, status: int
+) -> None:
+    found, value, answer = await served.ask(method, path)
+    assert found == status
+    assert set(value) == {"error", "message"}
+    assert "X-Frame-Options" in answer.headers
+
+
+async def test_an_alert_that_is_stored_while_it_is_asked_for_is_there_once(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be on the disk before this role has heard of it."""
+    alert = an_alert(served.now)
+    await served.store.write(alert)
+    ask = SqliteStore.alert_page
+
+    async def slow(self: SqliteStore, *asked: Any) -> Any:
+        page = await ask(self, *asked)
+        await served.bus.publish(alert)
+        await asyncio.sleep(0.01)
+        return page
+
+    monkeypatch.setattr(SqliteStore, "alert_page", slow)
+    _, value, _ = await served.get("/api/alerts")
+    assert [one["id"] for one in value["alerts"]] == [alert.id]
+    assert value["total"] == 1
+
+
 async def test_every_answer_carries_what_protects_it(served: Served) -> None:
     for path in ("/api/health", "/api/nothing", "/openapi.json", "/metrics"):
         _, _, answer = await served.get(path)

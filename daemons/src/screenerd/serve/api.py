@@ -254,11 +254,12 @@ class Api:
 
     async def _alerts(self, query: AlertsQuery, *, arrow: bool) -> bytes:
         wanted = AlertFilter(query.symbol, query.type, query.since)
-        named = self._latest.ids
-        offset, limit = page_around(query.offset, query.limit, len(named))
+        # What is told from here on may be in the page already.
+        named, told_before = self._latest.ids, self._latest.wanted(wanted)
+        offset, limit = page_around(query.offset, query.limit, len(told_before))
         page = await self._store.alert_page(wanted, limit, offset, named)
         self._latest.stored(page.held)
-        latest = self._latest.wanted(wanted)
+        latest = [one for one in told_before if one.id not in page.held]
         found, total = with_latest(page, latest, query.offset, query.limit)
         told = [encode.alert_value(alert, self._users.rules) for alert in found]
         if arrow:
