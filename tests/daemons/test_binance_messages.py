@@ -23,6 +23,9 @@ FRAME = (
 )
 
 
+NOW = 1790771371900
+
+
 def test_a_documented_frame_by_value() -> None:
     assert messages.parse_frame(FRAME, 5) == Candle(
         symbol="BTCUSDT",
@@ -50,8 +53,10 @@ def test_an_update_has_a_key_of_its_symbol_and_a_price() -> None:
     assert messages.update_key(FRAME) == messages.update_key(later)
     assert messages.update_key(FRAME.encode()) == str(messages.update_key(FRAME)).encode()
     assert messages.update_key('{"x":false}') is None
-    assert messages.running_price(FRAME) == ("BTCUSDT", 83860.20)
-    assert messages.running_price(other.encode()) == ("币安人生USDT", 83860.20)
+    assert messages.running_price(FRAME, NOW) == ("BTCUSDT", 83860.20)
+    assert messages.running_price(other.encode(), NOW) == ("币安人生USDT", 83860.20)
+    assert messages.running_price(FRAME, NOW + 60_000) is None, "of a minute that is over"
+    assert messages.running_price(FRAME, NOW - 60_000) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,7 @@ def test_an_update_has_a_key_of_its_symbol_and_a_price() -> None:
     ],
 )
 def test_what_has_no_price_has_none(raw: str) -> None:
-    assert messages.running_price(raw) is None
+    assert messages.running_price(raw, NOW) is None
 
 
 def test_recorded_frames_by_value(recorded: Path) -> None:

@@ -252,13 +252,41 @@ async def test_rules_are_listed_and_switched(served: Served) -> None:
 
 
 async def test_what_another_process_switches_is_seen_here(served: Served) -> None:
-    await served.bus.publish(RuleSwitch("pioneer_bull", enabled=False, cooldown_ms=60_000))
+    switch = RuleSwitch("pioneer_bull", enabled=False, cooldown_ms=60_000)
+    await served.store.set_rule_switch(switch)
+    await served.bus.publish(switch)
     async with asyncio.timeout(5):
         while True:
             _, value, _ = await served.get("/api/rules")
             if off := [one for one in value["rules"] if not one["enabled"]]:
                 break
     assert [(one["name"], one["cooldown_seconds"]) for one in off] == [("pioneer_bull", 60)]
+
+
+async def test_a_store_that_hangs_over_choices_holds_no_alert_up_and_is_asked_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("screenerd.serve.service.WATCH_SECONDS", 0.01)
+    read, go_on, failures = SqliteStore.rule_switches, asyncio.Event(), [StoreError("the disk")]
+
+    async def slow(self: SqliteStore) -> dict[str, RuleSwitch]:
+        await go_on.wait()
+        if failures:
+            raise failures.pop()
+        return await read(self)
+
+    monkeypatch.setattr(SqliteStore, "rule_switches", slow)
+    switch = RuleSwitch("pioneer_bull", enabled=False)
+    await served.store.set_rule_switch(switch)
+    async with served.socket(subscribe={}) as client:
+        await client.hear("subscribed")
+        await served.bus.publish(switch)
+        alert = await served.publish()
+        assert (await client.hear("alert"))["data"]["id"] == alert.id
+    go_on.set()
+    async with asyncio.timeout(5):
+        while all(one["enabled"] for one in (await served.get("/api/rules"))[1]["rules"]):
+            pass
 
 
 async def test_settings_are_kept(served: Served) -> None:

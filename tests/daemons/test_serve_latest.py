@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from served import an_alert
 
 from screenerd.model import Alert
-from screenerd.serve.latest import MOST, Latest, newest_first, page_around, with_latest
+from screenerd.serve.latest import LONGEST_MS, MOST, Latest, newest_first, page_around, with_latest
 from screenerd.store.port import AlertFilter, AlertPage
 
 
@@ -47,6 +47,15 @@ def test_a_page_is_that_of_all_alerts(
     found, total = with_latest(page, latest.wanted(asked), offset, limit)
     assert total == len(everything)
     assert found == everything[offset : offset + limit]
+
+
+def test_what_is_old_is_forgotten_whether_it_is_stored_or_not() -> None:
+    latest = Latest()
+    for at in (0, LONGEST_MS - 1, LONGEST_MS):
+        latest.add(replace(an_alert(at), id=str(at)))
+    assert latest.ids == ["0", str(LONGEST_MS - 1), str(LONGEST_MS)]
+    latest.add(replace(an_alert(2 * LONGEST_MS), id="new"))
+    assert latest.ids == [str(LONGEST_MS), "new"]
 
 
 def test_so_many_are_kept() -> None:

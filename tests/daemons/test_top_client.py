@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from served import SYMBOLS, an_alert, serving
 
 from screenerd.backoff import Backoff
-from screenerd.model import SystemStatus, Trouble
+from screenerd.model import Prices, SystemStatus, Trouble
 from screenerd.serve.settings import JwtConfig
 from screenerd.top.board import Board
 from screenerd.top.client import Client, Service, ServiceError
@@ -112,6 +112,12 @@ async def test_what_is_new_arrives(tmp_path: Path) -> None:
         touched = len(one.touched)
         await served.publish_metrics()
         await one.until(lambda board: board.rows["BTCUSDT"].price)
+        closes = one.board.rows["BTCUSDT"].closes
+        moved = {"BTCUSDT": 123.25, "ELSEUSDT": 1.0}
+        await served.bus.publish(Prices("binance", served.now, moved))
+        await one.until(lambda board: board.rows["BTCUSDT"].price == 123.25)
+        assert one.board.rows["BTCUSDT"].closes == closes, "only a close is a close"
+        assert "ELSEUSDT" not in one.board.rows
         alert = await served.publish(symbol="ETHUSDT")
         await one.until(lambda board: [told.id for told in board.alerts] == [alert.id])
         assert len(one.touched) > touched

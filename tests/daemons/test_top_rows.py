@@ -19,6 +19,7 @@ from screenerd.top.rows import (
     read_all_metrics,
     read_health,
     read_metrics,
+    read_prices,
     read_sparklines,
     read_symbols,
 )
@@ -43,6 +44,7 @@ READERS: list[Callable[[object], object]] = [
     read_alert,
     read_alerts,
     read_symbols,
+    read_prices,
     read_sparklines,
     read_health,
 ]
@@ -92,6 +94,7 @@ def test_whatever_is_told_is_read_or_left(told: object) -> None:
         reader(told)
     board.follow(read_symbols(told))
     board.take_sparklines(read_sparklines(told))
+    board.take_prices(read_prices(told))
     for one in read_all_metrics([told, metrics()]):
         board.take_metrics(one)
     for seen in read_alerts({"alerts": [told]}):

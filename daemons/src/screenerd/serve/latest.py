@@ -16,9 +16,12 @@ from screenerd.store.port import AlertFilter, AlertPage
 MOST = 1_000
 """Alerts that are kept until the store is seen to have them; beyond, the oldest are forgotten."""
 
+LONGEST_MS = 3_600_000
+"""Of market time; what is older than that by a newer one is forgotten in any case."""
+
 
 class Latest:
-    """The newest alerts, each until the store is seen to have it."""
+    """The newest alerts, each until the store is seen to have it, or an hour of market time."""
 
     def __init__(self) -> None:
         """Starts empty."""
@@ -32,8 +35,10 @@ class Latest:
     def add(self, alert: Alert) -> None:
         """An alert that has just been told."""
         self._alerts[alert.id] = alert
-        if len(self._alerts) > MOST:
-            self._alerts.popitem(last=False)
+        oldest = next(iter(self._alerts.values()))
+        while len(self._alerts) > MOST or oldest.triggered_at < alert.triggered_at - LONGEST_MS:
+            del self._alerts[oldest.id]
+            oldest = next(iter(self._alerts.values()))
 
     def stored(self, ids: Collection[str]) -> None:
         """The store has these."""

@@ -41,6 +41,7 @@ from screenerd.serve.settings import ServeConfig
 from screenerd.serve.socket import Sockets
 from screenerd.serve.users import Users
 from screenerd.serve.wire import Server, listen, server
+from screenerd.store.port import StoreError
 
 if TYPE_CHECKING:  # the libraries they need take memory that few services have a use for
     from screenerd.serve.access.jwks import Jwks
@@ -108,6 +109,7 @@ class Serve:
         )
         self._board, self._latest, self._users = Board(), Latest(), Users(store, rules)
         self._metrics_wanted = asyncio.Event()
+        self._chosen = asyncio.Event()
         self._listener = listen(config.host, config.port)
         self._messages: Subscription = bus.subscribe("serve", *_HEARD, limit=ALERTS_WAITING)
 
@@ -126,6 +128,7 @@ class Serve:
             helpers = [
                 group.create_task(self._listen()),
                 group.create_task(self._tell_metrics()),
+                group.create_task(self._follow_choices()),
                 group.create_task(self._watch()),
             ]
             log.info("serving", address=self.address, tokens=self._token_needed)
@@ -204,10 +207,7 @@ class Serve:
 
     async def _listen(self) -> None:
         async for message in self._messages:
-            if isinstance(message, SettingsChanged):
-                await self._users.look_again()
-            else:
-                self._take(message)
+            self._take(message)
 
     def _take(self, message: Message) -> None:
         match message:
@@ -222,8 +222,8 @@ class Serve:
                 self._board.take_candles(message.candles)
             case Unfollowed():
                 self._board.forget(message.symbols)
-            case RuleSwitch():
-                self._users.take(message)
+            case RuleSwitch() | SettingsChanged():
+                self._chosen.set()
 
     def _take_alert(self, alert: Alert) -> None:
         self._latest.add(alert)
@@ -240,6 +240,18 @@ class Serve:
             self._metrics_wanted.clear()
             if self.hub.wants_metrics():
                 self.hub.publish_metrics(await self._board.fresh_metrics())
+
+    async def _follow_choices(self) -> None:
+        """What users choose, here or in another process; the store is asked, beside the alerts."""
+        while True:
+            await self._chosen.wait()
+            self._chosen.clear()
+            try:
+                await self._users.load()
+            except StoreError as error:
+                log.warning("choices not read", error=str(error))
+                await asyncio.sleep(WATCH_SECONDS)
+                self._chosen.set()
 
     async def _watch(self) -> None:
         """Clients that take nothing are ended; all are asked now and then whether they live."""

@@ -24,7 +24,6 @@ UNAUTHENTICATED = 4401
 
 _Name = Annotated[str, Field(min_length=1, max_length=64)]
 
-
 Channel = Literal["alerts", "metrics", "prices"]
 
 
@@ -43,9 +42,7 @@ class Subscribe(_Message):
     """What the client wants to hear of, and where it left off."""
 
     type: Literal["subscribe"]
-    channels: Annotated[list[Literal["alerts", "metrics", "prices"]], Field(max_length=3)] = [
-        "alerts"
-    ]
+    channels: Annotated[list[Channel], Field(max_length=3)] = ["alerts"]
     symbols: Annotated[list[_Name], Field(max_length=MOST_SYMBOLS)] | None = None
     types: Annotated[list[_Name], Field(max_length=200)] | None = None
     since: Annotated[int, Field(ge=0)] | None = None

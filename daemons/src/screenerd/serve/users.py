@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-
-import structlog
 
 from screener import RuleSet
 from screenerd.model import RuleSwitch
 from screenerd.serve.port import ServeStore
 from screenerd.serve.schemas import RuleChange
-from screenerd.store.port import StoreError
 from screenerd.switches import with_cooldowns
-
-log = structlog.get_logger("serve")
 
 
 class Users:
@@ -30,24 +26,19 @@ class Users:
         self.rules = rules
         self.everybody: dict[str, RuleSwitch] = {}
         self._of: dict[str, dict[str, RuleSwitch]] = {}
+        # What is read must not be older than what has been written since.
+        self._alone = asyncio.Lock()
 
     async def load(self) -> None:
-        """Reads what the store holds."""
-        self.everybody = await self._store.rule_switches()
-        self.rules = with_cooldowns(self._given, self.everybody)
-        await self._load_users()
+        """Reads what the store holds; also what another process has changed there.
 
-    def take(self, switch: RuleSwitch) -> None:
-        """Somebody has changed a rule for everybody, here or in another process."""
-        self.everybody[switch.rule] = switch
-        self.rules = with_cooldowns(self._given, self.everybody)
-
-    async def look_again(self) -> None:
-        """A user has chosen, here or in another process; a store that fails is asked next time."""
-        try:
-            await self._load_users()
-        except StoreError as error:
-            log.warning("choices not read", error=str(error))
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        async with self._alone:
+            self._take(await self._store.rule_switches())
+            for user, switches in (await self._store.user_switches()).items():
+                self.of(user).update(switches)
 
     def of(self, user: str) -> dict[str, RuleSwitch]:
         """A user's switches."""
@@ -55,20 +46,22 @@ class Users:
 
     async def change(self, user: str, rule: str, change: RuleChange) -> None:
         """Changes a rule for one user."""
-        switch = changed(self.of(user).get(rule, RuleSwitch(rule)), change)
-        await self._store.set_user_switch(user, switch)
-        self.of(user)[rule] = switch
+        async with self._alone:
+            switch = changed(self.of(user).get(rule, RuleSwitch(rule)), change)
+            await self._store.set_user_switch(user, switch)
+            self.of(user)[rule] = switch
 
     async def change_for_all(self, rule: str, change: RuleChange) -> RuleSwitch:
         """Changes a rule for everybody; gives what is to be told to those who judge."""
-        switch = changed(self.everybody.get(rule, RuleSwitch(rule)), change)
-        await self._store.set_rule_switch(switch)
-        self.take(switch)
-        return switch
+        async with self._alone:
+            switch = changed(self.everybody.get(rule, RuleSwitch(rule)), change)
+            await self._store.set_rule_switch(switch)
+            self._take(self.everybody | {rule: switch})
+            return switch
 
-    async def _load_users(self) -> None:
-        for user, switches in (await self._store.user_switches()).items():
-            self.of(user).update(switches)
+    def _take(self, everybody: dict[str, RuleSwitch]) -> None:
+        self.everybody = everybody
+        self.rules = with_cooldowns(self._given, everybody)
 
 
 def changed(switch: RuleSwitch, change: RuleChange) -> RuleSwitch:

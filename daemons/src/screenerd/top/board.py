@@ -76,6 +76,11 @@ class Board:
             row = self.rows.get(told.symbol) or Row(told.symbol)
             self.rows[told.symbol] = row.told(told)
 
+    def take_prices(self, prices: Mapping[str, float]) -> None:
+        """Takes prices of running minutes, of symbols whose metrics are known."""
+        for symbol in prices.keys() & self.rows.keys():
+            self.rows[symbol] = self.rows[symbol].at(prices[symbol])
+
     def take_sparklines(self, symbols: Mapping[str, Sequence[object]]) -> None:
         """Takes the closes of the last hour, of symbols that are followed."""
         for symbol in symbols.keys() & self.rows.keys():

@@ -22,6 +22,7 @@ from screenerd.top.rows import (
     read_all_metrics,
     read_health,
     read_metrics,
+    read_prices,
     read_sparklines,
     read_symbols,
 )
@@ -194,6 +195,9 @@ class Client:
             raise ServiceError(told.refusal)
         if told.kind == "metrics" and (metrics := read_metrics(told.data)) is not None:
             self.board.take_metrics(metrics)
+            self._changed()
+        if told.kind == "prices":
+            self.board.take_prices(read_prices(told.data))
             self._changed()
         if told.kind == "alert":
             self._resume = told.after(self._resume)

@@ -90,8 +90,8 @@ def authenticate(token: str) -> str:
 
 
 def subscribe(symbols: Collection[str], resume: Resume | None) -> str:
-    """Asks for alerts and metrics, of these symbols or of all, from where it was left."""
-    said: dict[str, Any] = {"type": "subscribe", "channels": ["alerts", "metrics"]}
+    """Asks for alerts, metrics and prices, of these symbols or of all, from where it was left."""
+    said: dict[str, Any] = {"type": "subscribe", "channels": ["alerts", "metrics", "prices"]}
     if symbols:
         said["symbols"] = sorted(symbols)
     if resume is not None:

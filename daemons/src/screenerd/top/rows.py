@@ -30,7 +30,7 @@ class Row:
     Attributes:
         symbol: its name, as the service writes it.
         time: when its newest minute was over, ms.
-        price: its newest close.
+        price: its newest close, or where it has moved to since.
         decimals: with how many its prices are written.
         closes: those of the last hour, oldest first.
         frames: its metrics, by window and name.
@@ -58,6 +58,12 @@ class Row:
         """From the oldest to the newest close of the hour, %."""
         known = [close for close in self.closes if close is not None]
         return (known[-1] / known[0] - 1) * 100 if known and known[0] else None
+
+    def at(self, price: float) -> Row:
+        """The row after its price has moved within the minute; nothing before its first close."""
+        if self.time is None:
+            return self
+        return replace(self, price=price, decimals=max(self.decimals, decimals_of(price)))
 
     def told(self, told: MetricsTold) -> Row:
         """The row after metrics have come; those that are older than its own change nothing."""
@@ -163,6 +169,12 @@ def read_metrics(data: object) -> MetricsTold | None:
 def read_all_metrics(answer: object) -> list[MetricsTold]:
     """The metrics of all symbols."""
     return [told for one in _list(answer) if (told := read_metrics(one)) is not None]
+
+
+def read_prices(data: object) -> dict[str, float]:
+    """Prices of running minutes, by symbol."""
+    told = {symbol: number(price) for symbol, price in _mapping(data).items()}
+    return {symbol: price for symbol, price in told.items() if price is not None and price > 0}
 
 
 def read_alert(data: object) -> FeedAlert | None:

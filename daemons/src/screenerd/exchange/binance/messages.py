@@ -228,14 +228,16 @@ def update_key(raw: str | bytes) -> str | bytes | None:
     return None if end < 0 else raw[:end]
 
 
-def running_price(raw: str | bytes) -> tuple[str, float] | None:
-    """The symbol and the price of an update of a running minute; `None` if it is none."""
+def running_price(raw: str | bytes, now: int) -> tuple[str, float] | None:
+    """The symbol and the price of an update of the minute that runs; `None` if it is none."""
     try:
         data = orjson.loads(raw)["data"]
-        symbol, price = data["s"], float(data["k"]["c"])
+        symbol, minute, price = data["s"], data["k"]["t"], float(data["k"]["c"])
+        runs = minute <= now < minute + MINUTE_MS
     except (ValueError, TypeError, KeyError):
         return None
-    return (symbol, price) if isinstance(symbol, str) and 0 < price < math.inf else None
+    sound = runs and isinstance(symbol, str) and 0 < price < math.inf
+    return (symbol, price) if sound else None
 
 
 def stream_name(symbol: str) -> str:

@@ -291,7 +291,9 @@ class BinanceStream:
     def prices(self) -> Mapping[str, float]:
         """Prices of running minutes that have come since this was last asked, by symbol."""
         updates, self._updates = self._updates, {}
-        return dict(filter(None, map(messages.running_price, updates.values())))
+        now = self.clock.now_ms()
+        found = (messages.running_price(raw, now) for raw in updates.values())
+        return dict(price for price in found if price is not None)
 
     async def run(self) -> None:
         """Delivers until cancelled."""

@@ -113,10 +113,11 @@ export class ChartView {
 
   /** Shows these bars, of which only the newest have changed. */
   extend(bars, changed) {
-    const ahead = this.running?.time > bars.at(-1).time;
+    // The library takes no bar that is older than one it has drawn.
+    const drawn = this.running?.time ?? -Infinity;
+    const older = drawn > bars.at(-1).time || changed.some(({ time }) => time < drawn);
     this.bars = bars;
-    if (ahead) {
-      // The library takes no bar that is older than one it has drawn.
+    if (older) {
       this.draw();
       return;
     }
