@@ -18,7 +18,7 @@ from history_faults import MINUTE, PLANTED, START, at, clean, repeated, scaled, 
 from history_truth import Truth, serving
 from screener.errors import DataError, SourceError, StateError
 from screener.history import Store, journal
-from screener.history.absent import absent_spans
+from screener.history.absent import absent_spans, confirm_absent
 from screener.history.checks import KINDS
 from screener.history.repair import Repaired, repair
 from screener.history.stored import check_stored
@@ -443,14 +443,15 @@ from screener.history import Store, repair as module
 from screener.history.http import open_source
 store, url, stop = Store(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 writes = 0
-real = os.replace
-def fsync(descriptor, real=os.fsync):
-    global writes
-    writes += 1
-    if writes == stop:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(descriptor)
-os.fsync = fsync
+def killing(real):
+    def call(*args, **options):
+        global writes
+        writes += 1
+        if writes == stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **options)
+    return call
+os.fsync, os.unlink = killing(os.fsync), killing(os.unlink)
 async def main():
     async with open_source(rest_url=url, archive_url=url) as source:
         await module.repair(store, source, now=int(sys.argv[4]))
@@ -464,10 +465,17 @@ async def test_killed_at_every_write_it_can_go_on_or_be_undone(tmp_path: Path) -
 
     truth = truth_of(2)
     parts = [with_cell(50, high=1e40)(without(9, 3)(p)) for p in truth.partition_by("symbol")]
+    # A month and a registry that nothing is wrong with: the journal keeps them, and drops them.
+    day = 1440 * MINUTE
+    january = parts[0][-1440:].with_columns(pl.col("open_time") - 2 * day)
+    truth = pl.concat([january, truth]).sort("symbol", "open_time")
     killed = 0
     for stop in range(1, 60):
         store = Store(tmp_path / str(stop))
-        keep(store, pl.concat(parts))
+        keep(store, pl.concat([january, *parts]))
+        symbol = january["symbol"][0]
+        confirm_absent(store, symbol, [(at(-9), at(-8))], source="rest", asked_at=NOW)
+        assert store.months(symbol) == ["2025-01", "2025-02"]
         before = files(store)
         async with serving(Truth(truth)) as source:
             process = await asyncio.create_subprocess_exec(
@@ -490,7 +498,7 @@ async def test_killed_at_every_write_it_can_go_on_or_be_undone(tmp_path: Path) -
             ):
                 journal.undo(store)
             assert files(store) == before
-    assert killed >= 6
+    assert killed >= 9
 
 
 @pytest.mark.asyncio

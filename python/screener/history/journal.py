@@ -112,7 +112,7 @@ def finish(store: Store, entry: Entry, told: dict[str, Any]) -> Entry:
         DataError: The journal cannot be written; the entry stays `begun` and can be undone.
     """
     folder = folder_of(store, entry.id)
-    changed = []
+    changed, idle = [], []
     try:
         for file in entry.files:
             path = store.folder(file.symbol) / file.name
@@ -120,11 +120,15 @@ def finish(store: Store, entry: Entry, told: dict[str, Any]) -> Entry:
                 before = None if file.kept is None else _digest(folder / file.kept)
                 changed.append(replace(file, before=before, after=_digest(path)))
             elif file.kept is not None:
-                (folder / file.kept).unlink(missing_ok=True)
+                idle.append(folder / file.kept)
         done = Entry(entry.id, entry.at, "done", changed, told)
+        # The entry first: as long as it is `begun`, undoing needs all that is kept.
         _write(folder, done)
-        if not changed and not told.get("quarantined"):
+        if _is_idle(done):
             shutil.rmtree(folder)
+        else:
+            for path in idle:
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise file_error(error, folder, "the journal cannot be written") from error
     return done
@@ -142,7 +146,7 @@ def touched(store: Store, entry: Entry) -> bool:
 def alone(store: Store) -> Iterator[None]:
     """Holds the journal: what is repaired or undone is so by one process at a time.
 
-    Entries that were begun and changed nothing are removed.
+    Entries that changed nothing are removed, which a kill left.
 
     Raises:
         StateError: Another repair or undoing runs.
@@ -157,7 +161,8 @@ def alone(store: Store) -> Iterator[None]:
                     reason=f"another repair of {store.root} runs", remedy="wait until it has ended"
                 )
             for entry in entries(store):
-                if entry.state == "begun" and not touched(store, entry):
+                is_begun = entry.state == "begun"
+                if _is_idle(entry) or (is_begun and not touched(store, entry)):
                     shutil.rmtree(folder_of(store, entry.id), ignore_errors=True)
             yield
     except OSError as error:
@@ -268,6 +273,11 @@ def _is_as_kept(folder: Path, file: Changed, target: Path) -> bool:
     except FileNotFoundError:
         return False
     return same or _digest(folder / file.kept) == _digest(target)
+
+
+def _is_idle(entry: Entry) -> bool:
+    """Whether an entry is done, and there is nothing to undo in it."""
+    return entry.state == "done" and not entry.files and not entry.told.get("quarantined")
 
 
 def _digest(path: Path) -> str | None:
