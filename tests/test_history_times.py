@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from screener.errors import DataError
-from screener.history import layout, times
+from screener.history import choose, layout, times
 
 FEBRUARY = 1_738_368_000_000
 
@@ -45,6 +45,22 @@ def test_months_and_days_of_a_range() -> None:
     days = list(times.days_between(times.as_ms("2024-02-28T12:00"), end))
     assert days == ["2024-02-28", "2024-02-29"]
     assert list(times.months_between(end, end)) == list(times.days_between(end, end)) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "whole"),
+    [(0, 120, (0, 120)), (1, 120, (60, 120)), (0, 119, (0, 60)), (1, 119, (60, 60))],
+)
+def test_the_start_is_rounded_up_and_the_end_down(
+    start: int, end: int, whole: tuple[int, int]
+) -> None:
+    def seconds(at: int) -> int:
+        return FEBRUARY + at * 1000
+
+    found = times.whole_minutes(seconds(start), seconds(end))
+    assert found == (seconds(whole[0]), seconds(whole[1]))
+    ends = choose.span(seconds(start), seconds(end) + 60_000, FEBRUARY + times.DAY_MS)
+    assert ends == (seconds(whole[0]), seconds(whole[1] + 60))
 
 
 def test_a_month_ends_where_the_next_begins() -> None:

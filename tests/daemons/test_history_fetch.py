@@ -16,9 +16,9 @@ from fetching import END, MONTH, NOW, SLOW, START, Planted, Rig, rigged, stored,
 import screener
 from screener.errors import DataError, SourceError
 from screener.history import Store
-from screener.history.absent import absent_spans
+from screener.history.absent import absent_spans, confirm_absent
 from screener.history.archive import checksum, read_archive, verify
-from screener.history.choose import Target, choose, span
+from screener.history.choose import Chosen, Target, choose, span
 from screener.history.fetch import Event, Note, cost_of, fetch_into
 from screener.history.layout import archive_path
 from screener.history.times import DAY_MS, days_between
@@ -267,6 +267,39 @@ async def test_a_minute_that_is_late_at_the_exchange_is_not_called_absent(tmp_pa
         done = await rig.fetch(store, start=NOW - 200 * MINUTE_MS, end=None)
         assert (done.lacking, done.absent) == (1, 1)
         assert absent_spans(store, "BTCUSDT") == [(old, old + MINUTE_MS)]
+
+
+@pytest.mark.asyncio
+async def test_times_within_a_minute_are_settled_in_whole_ones(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    now, first = NOW + 37_123, NOW - 120 * MINUTE_MS
+    edge = NOW - 60 * MINUTE_MS
+    async with rigged(1) as rig, rig.source() as source:
+        for minute in (edge - MINUTE_MS, edge, edge + MINUTE_MS):
+            rig.exchange.faults.lose_minute("BTCUSDT", minute)
+        # Listed until a moment within a minute, as a contract that is delivered may be.
+        chosen = Chosen(("BTCUSDT",), {"BTCUSDT": (first + 59_999, NOW - 11_877)})
+        done = await fetch_into(store, source, chosen, first - 17, NOW - 1, now=now)
+        assert absent_spans(store, "BTCUSDT") == [(edge - MINUTE_MS, edge)]
+        assert (done.wanted, done.absent, done.lacking) == (119, 1, 2)
+        # What is left over an hour later is whole minutes too, and REST answers for them.
+        later = await fetch_into(store, source, chosen, first, NOW - 1, now=now + 3_600_000)
+        assert (later.held, later.absent, later.lacking) == (117, 2, 0)
+        assert later.complete
+        assert set(rig.exchange.counters.statuses) <= {200, 404}, "no request is refused"
+
+
+@pytest.mark.asyncio
+async def test_a_registry_with_ends_within_minutes_ends_no_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = NOW - 120 * MINUTE_MS
+    told = (first, first + 5 * MINUTE_MS + 37_123)
+    confirm_absent(store, "BTCUSDT", [told], source="rest", asked_at=NOW)
+    async with rigged(1) as rig:
+        done = await rig.fetch(store, start=first, end=first + 6 * MINUTE_MS)
+        assert (done.complete, store.symbols) == (True, [])
+        done = await rig.fetch(store, start=first, end=first + 7 * MINUTE_MS)
+        assert (done.complete, done.merged.inserted) == (True, 1)
 
 
 @pytest.mark.asyncio

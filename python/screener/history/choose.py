@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, SourceError
-from screener.history.times import DAY_MS, MINUTE_MS, iso
+from screener.history.times import DAY_MS, MINUTE_MS, iso, whole_minutes
 
 if TYPE_CHECKING:
     from screener.history.rest import Universe
@@ -84,12 +84,13 @@ class Chosen:
 def span(start: int, end: int | None, now: int) -> tuple[int, int]:
     """The whole minutes of [start, end) that are over, ms; the very last may still change.
 
+    A start within a minute is rounded up, an end within one down.
+
     Raises:
         DataError: There is none.
     """
-    first = -(-start // MINUTE_MS) * MINUTE_MS
-    latest = (now - _SETTLED_MS) // MINUTE_MS * MINUTE_MS
-    last = latest if end is None else min(end // MINUTE_MS * MINUTE_MS, latest)
+    latest = now - _SETTLED_MS
+    first, last = whole_minutes(start, latest if end is None else min(end, latest))
     if first >= last:
         said = "now" if end is None else iso(end)
         raise DataError(

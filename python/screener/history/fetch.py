@@ -20,7 +20,14 @@ from screener.history.pieces import Got, clean
 from screener.history.plan import Cost, Piece, Span, holes, minutes_in, plan_month, within, without
 from screener.history.precedence import Merged
 from screener.history.rest import klines_frame
-from screener.history.times import MINUTE_MS, month_end, month_start, months_between
+from screener.history.times import (
+    MINUTE_MS,
+    month_end,
+    month_start,
+    months_between,
+    next_minute,
+    whole_minutes,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -122,12 +129,16 @@ class Fetched:
 
 
 def work(chosen: Chosen, start: int, end: int) -> Iterator[tuple[str, str, int, int]]:
-    """The symbol, month, start and end (ms) of each piece of work, month by month."""
+    """The symbol, month, start and end (ms) of each piece of work, month by month.
+
+    All are whole minutes. A listing may begin and end within one: both minutes may have traded.
+    """
+    start, end = whole_minutes(start, end)
     for month in months_between(start, end):
         for symbol in chosen.symbols:
             since, until = chosen.listed.get(symbol, (None, None))
-            first = max(start, month_start(month), since or 0)
-            last = min(end, month_end(month), until or end)
+            first = max(start, month_start(month), (since or 0) // MINUTE_MS * MINUTE_MS)
+            last = min(end, month_end(month), end if until is None else next_minute(until))
             if first < last:
                 yield symbol, month, first, last
 
@@ -172,8 +183,8 @@ async def fetch_into(
         store: Where to.
         source: Where from.
         chosen: The symbols.
-        start: The first minute, ms.
-        end: The end of the last, ms; closed by `now`.
+        start: The first minute, ms; one within a minute is rounded up.
+        end: The end of the last, ms, closed by `now`; one within a minute is rounded down.
         now: The exchange's time, ms.
         on_event: Told of every step.
 
@@ -320,7 +331,8 @@ class _Run:
 
     async def _settle(self, symbol: str, missing: list[Span], asked: list[Span]) -> None:
         """What REST was asked for and has not is absent, once it is old enough."""
-        sure = self.now - _SURE_AFTER
+        # The minute that is not yet an hour old as a whole may still come.
+        _, sure = whole_minutes(0, self.now - _SURE_AFTER)
         absent = [part for low, high in asked for part in within(missing, low, min(high, sure))]
         await asyncio.to_thread(
             confirm_absent, self.store, symbol, absent, source="rest", asked_at=self.now

@@ -25,6 +25,7 @@ __all__ = [
     "month_start",
     "months_between",
     "next_minute",
+    "whole_minutes",
 ]
 
 MINUTE_MS = 60_000
@@ -79,6 +80,18 @@ def iso(milliseconds: int) -> str:
 def next_minute(milliseconds: int) -> int:
     """The first minute that begins at or after a moment."""
     return -(-milliseconds // MINUTE_MS) * MINUTE_MS
+
+
+def whole_minutes(start: int, end: int) -> tuple[int, int]:
+    """The minutes that lie whole in [start, end) ms: the start rounded up, the end down.
+
+    Where there is none, the end is not after the start.
+
+    Example:
+        >>> whole_minutes(1_738_368_000_001, 1_738_368_119_999)
+        (1738368060000, 1738368060000)
+    """
+    return next_minute(start), end // MINUTE_MS * MINUTE_MS
 
 
 def month_of(milliseconds: int) -> str:
