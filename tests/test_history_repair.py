@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from screener.errors import DataError, SourceError, StateError
 from screener.history import Store, journal
 from screener.history.absent import absent_spans, confirm_absent
 from screener.history.checks import KINDS
+from screener.history.http import HttpSource
 from screener.history.repair import Repaired, repair
 from screener.history.stored import check_stored
 from screener.klines import read_klines
@@ -339,8 +341,56 @@ async def test_a_full_disk_leaves_months_whole(
     for symbol in store.symbols:
         assert store.scan(symbol).collect().height in (truth.height // 3, truth.height // 3 - 3)
     (entry,) = journal.entries(store)
+    # Nor could the journal be finished, so undoing has to be insisted on.
     assert entry.state == "begun"
+    journal.undo(store, force=True)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_fails_midway_leaves_what_was_mended_and_it_can_be_undone(
+    store: Store,
+) -> None:
+    truth = truth_of()
+    keep(store, with_cell(50, high=1e40)(truth))
+    before = files(store)
+    with pytest.raises(SourceError, match="status 400"):
+        await mend(store, Truth(truth, refuse=400))
+    (entry,) = journal.entries(store)
+    assert (entry.state, entry.told["quarantined"], len(entry.files)) == ("done", 1, 1)
+    mended = files(store)
+    # What is fetched afterwards is not the repair's, and is not lost by undoing it.
+    keep(store, truth)
+    with pytest.raises(StateError, match="was changed after the repair"):
+        journal.undo(store)
+    assert values(held(store)).equals(values(truth))
+    store.change(
+        "NARWHALUSDT", "2025-02", lambda frame: frame.filter(pl.col("open_time") != at(50))
+    )
+    assert files(store) == mended
     journal.undo(store)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_what_came_after_a_killed_repair_is_lost_only_by_force(store: Store) -> None:
+    truth = truth_of()
+    keep(store, with_cell(50, high=1e40)(without(9, 3)(truth)))
+    before = files(store)
+    async with serving(Truth(truth)) as source:
+        # The entry and the month without the row have been synced, each with its folder.
+        assert await killed_at(5, store, source) == -signal.SIGKILL
+    assert held(store).height == truth.height - 4
+    (entry,) = journal.entries(store)
+    assert entry.state == "begun"
+    assert journal.touched(store, entry)
+    keep(store, truth)
+    after = files(store)
+    with pytest.raises(StateError, match="was killed, and it is not known whether") as refused:
+        journal.undo(store)
+    assert "--force" in str(refused.value)
+    assert files(store) == after
+    journal.undo(store, force=True)
     assert files(store) == before
 
 
@@ -459,10 +509,34 @@ asyncio.run(main())
 """
 
 
+async def killed_at(stop: int, store: Store, source: HttpSource) -> int | None:
+    """Repairs in a process that is killed before it syncs or removes its `stop`th file."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(store.root), source.rest_url, str(stop), str(NOW),
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), said.decode()
+    return process.returncode
+
+
+def undo_all(store: Store) -> None:
+    """Undoes whatever changed something, the newest first; a killed one has to be insisted on."""
+    while touching := [
+        entry
+        for entry in journal.entries(store)
+        if entry.state != "undone" and journal.touched(store, entry)
+    ]:
+        if touching[-1].state == "begun":
+            left = files(store)
+            with pytest.raises(StateError, match="was killed"):
+                journal.undo(store)
+            assert files(store) == left
+        journal.undo(store, force=touching[-1].state == "begun")
+
+
 @pytest.mark.asyncio
 async def test_killed_at_every_write_it_can_go_on_or_be_undone(tmp_path: Path) -> None:
-    import asyncio
-
     truth = truth_of(2)
     parts = [with_cell(50, high=1e40)(without(9, 3)(p)) for p in truth.partition_by("symbol")]
     # A month and a registry that nothing is wrong with: the journal keeps them, and drops them.
@@ -478,14 +552,8 @@ async def test_killed_at_every_write_it_can_go_on_or_be_undone(tmp_path: Path) -
         assert store.months(symbol) == ["2025-01", "2025-02"]
         before = files(store)
         async with serving(Truth(truth)) as source:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", KILLED, str(store.root), source.rest_url, str(stop), str(NOW),
-                stderr=subprocess.PIPE,
-            )  # fmt: skip
-            _, said = await process.communicate()
-            if process.returncode == 0:
+            if await killed_at(stop, store, source) == 0:
                 break
-            assert process.returncode == -signal.SIGKILL, said.decode()
             killed += 1
             for symbol in store.symbols:
                 assert store.read(symbol, "2025-02").height > 2_800
@@ -493,10 +561,7 @@ async def test_killed_at_every_write_it_can_go_on_or_be_undone(tmp_path: Path) -
                 done = await repair(store, source, now=NOW + 1000 * stop)
                 assert done.lacking == 0
                 assert values(held(store)).equals(values(truth))
-            while any(
-                journal.touched(store, e) for e in journal.entries(store) if e.state != "undone"
-            ):
-                journal.undo(store)
+            undo_all(store)
             assert files(store) == before
     assert killed >= 9
 

@@ -14,16 +14,16 @@ so an entry costs next to nothing until something is changed.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
-from screener.errors import DataError, StateError
+from screener.errors import StateError
 from screener.history import layout
 from screener.history.atomic import file_error, replace_file, try_lock
+from screener.history.entry import ENTRY, Changed, Entry, read_entry, write_entry
 from screener.history.times import iso
 
 if TYPE_CHECKING:
@@ -35,48 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Changed", "Entry", "alone", "begin", "entries", "finish", "folder_of", "undo"]
 
 _FOLDER: Final = ".journal"
-_ENTRY: Final = "entry.json"
-_SCHEMA: Final = 1
-
-State = Literal["begun", "done", "undone"]
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A file that a repair may change.
-
-    Attributes:
-        symbol: Whose.
-        name: Its name in the symbol's folder.
-        kept: Where the entry keeps what it was, or None where it was not there.
-        before: SHA-256 of what it was, or None; unknown while `begun`.
-        after: SHA-256 of what it became, or None where it is gone; unknown while `begun`.
-    """
-
-    symbol: str
-    name: str
-    kept: str | None
-    before: str | None = None
-    after: str | None = None
-
-
-@dataclass(slots=True)
-class Entry:
-    """What one repair did.
-
-    Attributes:
-        id: Its name.
-        at: When it began, ms.
-        state: begun (killed while it ran), done or undone.
-        files: What it changed.
-        told: Its counts, as `Repaired` has them.
-    """
-
-    id: str
-    at: int
-    state: State
-    files: list[Changed]
-    told: dict[str, Any] = field(default_factory=dict)
 
 
 def begin(store: Store, files: Iterable[tuple[str, str]], at: int) -> Entry:
@@ -98,7 +56,7 @@ def begin(store: Store, files: Iterable[tuple[str, str]], at: int) -> Entry:
             for number, (symbol, name) in enumerate(files, start=1)
         ]
         entry = Entry(folder.name, at, "begun", kept)
-        _write(folder, entry)
+        write_entry(folder, entry)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise file_error(error, folder, "the journal cannot be written") from error
@@ -107,6 +65,8 @@ def begin(store: Store, files: Iterable[tuple[str, str]], at: int) -> Entry:
 
 def finish(store: Store, entry: Entry, told: dict[str, Any]) -> Entry:
     """Records what became of the files; those that nobody changed are left out.
+
+    Also after a repair that failed, so that what it changed can be told from what comes later.
 
     Raises:
         DataError: The journal cannot be written; the entry stays `begun` and can be undone.
@@ -123,7 +83,7 @@ def finish(store: Store, entry: Entry, told: dict[str, Any]) -> Entry:
                 idle.append(folder / file.kept)
         done = Entry(entry.id, entry.at, "done", changed, told)
         # The entry first: as long as it is `begun`, undoing needs all that is kept.
-        _write(folder, done)
+        write_entry(folder, done)
         if _is_idle(done):
             shutil.rmtree(folder)
         else:
@@ -177,10 +137,10 @@ def entries(store: Store) -> list[Entry]:
     """
     root = _root(store)
     try:
-        names = sorted(path.name for path in root.iterdir() if (path / _ENTRY).exists())
+        names = sorted(path.name for path in root.iterdir() if (path / ENTRY).exists())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [_read(store, name) for name in names]
+    return [read_entry(folder_of(store, name)) for name in names]
 
 
 def undo(store: Store, name: str | None = None, *, force: bool = False) -> Entry:
@@ -189,7 +149,8 @@ def undo(store: Store, name: str | None = None, *, force: bool = False) -> Entry
     Args:
         store: Whose files.
         name: The entry; by default the newest that is not undone.
-        force: Also where a file was changed by something else since.
+        force: Also where a file was changed by something else since, or may have been: a repair
+            that was killed does not know what it left.
 
     Returns:
         The entry, now `undone`.
@@ -218,7 +179,7 @@ def _undone(store: Store, entry: Entry) -> Entry:
                     if file.symbol == symbol:
                         _bring_back(folder, home / file.name, file)
         undone = Entry(entry.id, entry.at, "undone", entry.files, entry.told)
-        _write(folder, undone)
+        write_entry(folder, undone)
     except OSError as error:
         raise file_error(error, folder, "the repair cannot be undone") from error
     return undone
@@ -297,28 +258,6 @@ def _bring_back(folder: Path, target: Path, file: Changed) -> None:
         replace_file(target, (folder / file.kept).read_bytes())
 
 
-def _write(folder: Path, entry: Entry) -> None:
-    content = json.dumps({"schema": _SCHEMA, **asdict(entry)}, indent=1, ensure_ascii=False)
-    replace_file(folder / _ENTRY, (content + "\n").encode())
-
-
-def _read(store: Store, name: str) -> Entry:
-    path = folder_of(store, name) / _ENTRY
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("schema") != _SCHEMA:
-            raise ValueError("another schema")  # noqa: TRY301
-        return Entry(**{**content, "files": [Changed(**file) for file in content["files"]]})
-    except OSError as error:
-        raise file_error(error, path, "the journal cannot be read") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            reason=f"the entry of the journal is damaged: {error}",
-            path=path,
-            remedy="move its folder away: what it could undo is in its folder `before`",
-        ) from error
-
-
 # -- refusals ------------------------------------------------------------------------------------
 
 
@@ -350,12 +289,17 @@ def _refuse_later(known: list[Entry], entry: Entry) -> None:
 
 
 def _refuse_changed(store: Store, entry: Entry) -> None:
-    """A repair that was killed does not know what it left, so it is believed to have left this."""
-    if entry.state == "begun":
-        return
+    folder = folder_of(store, entry.id)
     for file in entry.files:
         path = store.folder(file.symbol) / file.name
-        if _digest(path) not in (file.before, file.after):
+        if entry.state == "begun" and not _is_as_kept(folder, file, path):
+            raise StateError(
+                reason=f"the repair {entry.id} was killed, and it is not known whether it or"
+                f" something later changed {path}",
+                remedy="to bring back what it was, and lose what came since, undo it with force"
+                " (--force); nothing was changed now",
+            )
+        if entry.state == "done" and _digest(path) not in (file.before, file.after):
             raise StateError(
                 reason=f"{path} was changed after the repair {entry.id}",
                 remedy="to lose what came since, undo it with force; nothing was changed now",

@@ -2,7 +2,8 @@
 
 The order makes every moment safe to be killed in: the journal keeps the files as they are, then
 rows that cannot be go to its quarantine and out of their months, then the source is asked. What is
-stored after a kill is whole; the next repair goes on, and either can be undone.
+stored after a kill is whole; the next repair goes on, and either can be undone (the killed one with
+force: it left no word of what it changed).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from screener.errors import DataError
 from screener.history import journal
-from screener.history.absent import absent_spans
 from screener.history.choose import Chosen
 from screener.history.fetch import fetch_into
 from screener.history.layout import ARCHIVE_URL
@@ -25,6 +25,7 @@ from screener.history.rest import PAGE, REST_URL, klines_frame
 from screener.history.session import connected
 from screener.history.store import Store
 from screener.history.stored import check_stored, named_symbols
+from screener.history.synthetic import make_up
 from screener.history.times import MINUTE_MS, Moment, as_ms, month_of, months_between
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ async def repair(
     Raises:
         DataError: The store or the journal cannot be read or written.
         StateError: Another repair of the store runs.
-        SourceError: The source does not answer. What was mended until then stays, and its entry
-            in the journal is `begun`: it can be undone, and the next repair goes on.
+        SourceError: The source does not answer. What was mended until then stays and is in the
+            journal: it can be undone, and the next repair goes on.
     """
     new = Added(rows, now)
     if symbols is None and new.names:
@@ -117,21 +118,24 @@ async def repair(
     with journal.alone(store):
         entry = journal.begin(store, _files(store, names, start, end, new, now), now)
         done = Repaired(entry.id)
-        broken = [impossible_stored(store, name, start, end, now) for name in names]
-        done.quarantined = take_out(store, entry, new.refused, broken)
-        if new.rows is not None:
-            done.merged.add(store.merge(new.rows))
-        spans = {name: _span(store, name, start, end, now) for name in names}
-        if source is not None:
-            try:
+        try:
+            broken = [impossible_stored(store, name, start, end, now) for name in names]
+            done.quarantined = take_out(store, entry, new.refused, broken)
+            if new.rows is not None:
+                done.merged.add(store.merge(new.rows))
+            spans = {name: _span(store, name, start, end, now) for name in names}
+            if source is not None:
                 await _ask(store, source, spans, now, done, on_event)
                 asked = [*new.disputed, *(_doubted(store, spans) if doubts else [])]
                 await _ask_again(store, source, asked, spans, now, done)
-            except BaseException:
-                _wait_for_writes(store, names)
-                raise
-        if synthetic:
-            _make_up(store, spans, done)
+            if synthetic:
+                done.synthetic = make_up(store, spans)
+        except BaseException:
+            _wait_for_writes(store, names)
+            # What failed says more than that the journal could not be written either.
+            with suppress(DataError):
+                journal.finish(store, entry, done.to_dict())
+            raise
         journal.finish(store, entry, done.to_dict())
     if not done.changed:
         done.entry = None
@@ -249,44 +253,6 @@ def _doubted(store: Store, spans: dict[str, Span | None]) -> list[tuple[str, int
         if kind in entry.runs
         for first, minutes in entry.runs[kind].iter_rows()
     ]
-
-
-# -- synthetic -----------------------------------------------------------------------------------
-
-
-def _make_up(store: Store, spans: dict[str, Span | None], done: Repaired) -> None:
-    """Flat candles at the last close where the source has none, each marked as made up."""
-    for name, span in spans.items():
-        if span is None:
-            continue
-        for low, high in within(absent_spans(store, name), *span):
-            rows = _flat(store, name, low, high)
-            if rows is not None:
-                told = store.merge(rows, source="synthetic")
-                done.synthetic += told.inserted
-
-
-def _flat(store: Store, symbol: str, low: int, high: int) -> pl.DataFrame | None:
-    """The minutes of [low, high) that are not held, at the close before; None before the first."""
-    import polars as pl
-
-    before = store.scan(symbol, None, low).select("open_time", "close").last().collect()
-    held = store.scan(symbol, low, high).select("open_time").collect()["open_time"]
-    if before.is_empty():
-        return None
-    times = pl.Series("open_time", range(low, high, MINUTE_MS), dtype=pl.Int64)
-    close = float(before["close"][0])
-    return pl.DataFrame({"open_time": times.filter(~times.is_in(held.implode()))}).select(
-        pl.lit(symbol).alias("symbol"),
-        "open_time",
-        *(pl.lit(close).alias(name) for name in ("open", "high", "low", "close")),
-        *(
-            pl.lit(0.0).alias(name)
-            for name in ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
-        ),
-        pl.lit(0).alias("trades"),
-        pl.lit("synthetic").alias("source"),
-    )
 
 
 def repair_minutes(
