@@ -148,6 +148,51 @@ def test_what_cannot_be_checked(run: Callable[..., Run], tmp_path: Path, store: 
     assert store.symbols
 
 
+def test_ranges_that_cannot_be(run: Callable[..., Run], tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "one.parquet"
+    clean(1, 1).write_parquet(path)
+    kept = tmp_path / "kept.parquet"
+    kept.write_bytes(b"what was there")
+    url = "http://127.0.0.1:9"
+    commands = (
+        ["check"],
+        ["check", path],
+        ["repair", "--url", url, "--archive-url", url],
+        ["repair", "--offline"],
+        ["load", tmp_path / "no.db"],
+        ["export", "--out", kept],
+        ["export", "--archive", tmp_path / "a"],
+    )
+    ranges = (
+        (["--start", "9999999999999999"], "is no time of the years 2009 to 2100"),
+        (["--start", "2025-02-02", "--end", "2025-02-01"], "let the start come before the end"),
+    )
+    for command in commands:
+        for ends, words in ranges:
+            told = run(*command, *ends)
+            assert (told.code, told.out, words in told.err) == (1, "", True), told.err
+    for target in (["--out", kept], ["--archive", tmp_path / "a"]):
+        told = run("export", *target, "--start", "2026-01-01", "--end", "2026-02-01")
+        assert (told.code, told.out) == (1, "")
+        assert "there is no minute in this range" in told.err
+    assert kept.read_bytes() == b"what was there"
+    assert not (tmp_path / "a").exists()
+    assert store.symbols
+
+
+@pytest.mark.parametrize("end", ["2025-02-01T00:00:40", "2025-02-01T00:01:40"])
+def test_a_page_of_a_span_within_minutes(
+    run: Callable[..., Run], tmp_path: Path, store: Store, end: str
+) -> None:
+    page = tmp_path / "page.html"
+    part = ("--whole", "--start", "2025-02-01T00:00:10", "--end", end, "--html", page, "--json")
+    told = run("check", *part)
+    assert told.code == 0, told.err
+    assert page.stat().st_size > 1000
+    assert told.json()["clean"], "the minute that opens in the range is held"
+    assert store.symbols
+
+
 def test_a_damaged_month_is_named(run: Callable[..., Run], store: Store) -> None:
     path = store.path("NARWHALUSDT", "2025-02")
     path.write_bytes(path.read_bytes()[:-100])

@@ -106,7 +106,15 @@ def test_a_full_disk_keeps_the_old_file(
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_an_empty_store_makes_an_empty_file(tmp_path: Path) -> None:
+def test_where_there_is_no_minute_nothing_is_written(store: Store, tmp_path: Path) -> None:
     target = tmp_path / "all.parquet"
-    assert export_parquet(Store(tmp_path / "none").scan(), target).rows == 0
-    assert pl.read_parquet(target).height == 0
+    target.write_bytes(b"what was there")
+    none = store.scan(None, "2024-01", "2024-02")
+    for frame in (none, Store(tmp_path / "none").scan()):
+        with pytest.raises(DataError, match="there is no minute"):
+            export_parquet(frame, target)
+        with pytest.raises(DataError, match="there is no minute"):
+            export_archive([frame.collect()], tmp_path / "out")
+    assert target.read_bytes() == b"what was there"
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".*"))

@@ -137,7 +137,9 @@ def repair(
 
     from screener.history import layout, rest
     from screener.history import repair as mending
+    from screener.history.times import range_ms
 
+    range_ms(start, end)
     if offline and doubts:
         _wrong_usage("--doubts asks the source, and --offline asks nobody")
     rows = _rows(names or [], symbol) if _are_files(names) else None

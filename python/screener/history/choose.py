@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, SourceError
-from screener.history.times import DAY_MS, MINUTE_MS, iso, whole_minutes
+from screener.history.times import DAY_MS, MINUTE_MS, iso, range_ms, whole_minutes
 
 if TYPE_CHECKING:
     from screener.history.rest import Universe
@@ -87,8 +87,9 @@ def span(start: int, end: int | None, now: int) -> tuple[int, int]:
     A start within a minute is rounded up, an end within one down.
 
     Raises:
-        DataError: There is none.
+        DataError: There is none, or an end is no time of 2009 to 2100.
     """
+    range_ms(start, end)
     latest = now - _SETTLED_MS
     first, last = whole_minutes(start, latest if end is None else min(end, latest))
     if first >= last:

@@ -26,6 +26,7 @@ from screener.history.times import (
     month_start,
     months_between,
     next_minute,
+    range_ms,
     whole_minutes,
 )
 
@@ -189,9 +190,10 @@ async def fetch_into(
         on_event: Told of every step.
 
     Raises:
-        DataError: The store cannot be read or written.
+        DataError: The range cannot be, or the store cannot be read or written.
         SourceError: The source does not answer. What has come until then is stored.
     """
+    range_ms(start, end)
     done = Fetched(by_rest=chosen.by_rest)
     todo = work(chosen, start, end)
     run = _Run(store, source, now, done, on_event or (lambda _: None))

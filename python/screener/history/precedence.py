@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from screener.errors import DataError
+from screener.history.times import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +38,6 @@ COLUMNS: Final = ("symbol", "open_time", *VALUES, "source", "revision")
 """The columns of a stored minute."""
 
 _OPTIONAL = ("trades", "taker_buy_volume", "taker_buy_quote_volume")
-# 2009 to 2100: what lies outside is a stamp in another unit, and no file has its name.
-_EARLIEST, _LATEST = 1_230_768_000_000, 4_133_980_800_000
 
 
 @dataclass(slots=True)
@@ -149,11 +148,11 @@ def _refuse_times(times: pl.Series) -> None:
     if not len(times) or (
         isinstance(low, int)
         and isinstance(high, int)
-        and _EARLIEST <= low <= high < _LATEST
+        and EARLIEST <= low <= high < LATEST
         and not times.null_count()
     ):
         return
-    wrong = ~times.is_between(_EARLIEST, _LATEST, closed="left").fill_null(value=False)
+    wrong = ~times.is_between(EARLIEST, LATEST, closed="left").fill_null(value=False)
     row = wrong.arg_true()[0]
     raise DataError(
         reason=f"{times[row]} is no time of the years 2009 to 2100 in ms since 1970",
