@@ -12,11 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from screener.errors import DataError
 from screener.history.atomic import file_error, replace_file
-from screener.history.layout import CHECKSUM_SUFFIX, archive_path, file_name
+from screener.history.layout import CHECKSUM_SUFFIX, plain_path
 from screener.history.times import MINUTE_MS, month_of
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ def export_archive(
     """
     done = Exported()
     for symbol, month, rows in _by_month(frames):
-        path = Path(folder) / unquote(archive_path(symbol, month, market=market)).lstrip("/")
-        name = file_name(symbol, month)
+        path = Path(folder) / plain_path(symbol, month, market=market)
+        name = path.name
         content = _zip(name, rows)
         digest = hashlib.sha256(content).hexdigest()
         try:
