@@ -226,6 +226,63 @@ async def test_rows_of_files_are_added_sorted_out_and_completed(store: Store) ->
     assert store.symbols == []
 
 
+def of_three_months(symbols: int = 1) -> pl.DataFrame:
+    """A day of January, of February and of March."""
+    day = 1440 * MINUTE
+    one = clean(symbols, 1)
+    moved = [one.with_columns(pl.col("open_time") + n * day) for n in (-1, 1, 28)]
+    return pl.concat(moved).sort("symbol", "open_time")
+
+
+@pytest.mark.asyncio
+async def test_rows_of_files_outside_the_range_are_left_out(store: Store) -> None:
+    rows = of_three_months()
+    keep(store, rows.filter(pl.col("open_time") < at(0)).head(1000))
+    before = files(store)
+    done = await repair(store, None, start=at(1500), end=at(1600), now=NOW, rows=rows)
+    assert done.merged.inserted == 100
+    times = held(store).filter(pl.col("open_time") >= at(0))["open_time"]
+    assert times.to_list() == [at(minute) for minute in range(1500, 1600)]
+    journal.undo(store)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_a_range_without_rows_of_the_files_mends_no_other_symbol(store: Store) -> None:
+    ours, other = truth_of(2).partition_by("symbol", maintain_order=True)
+    keep(store, with_cell(50, high=1e40)(other))
+    done = await repair(store, None, end=at(-1), now=NOW, rows=ours)
+    assert not done.changed
+
+
+@pytest.mark.asyncio
+async def test_an_end_to_come_is_undone_with_the_months_after_now(store: Store) -> None:
+    keep(store, of_three_months())
+    before = files(store)
+    done = await repair(store, None, end=at(40 * 1440), now=at(2000))
+    assert done.quarantined == 1440 + 2880 - 2001
+    assert store.months("NARWHALUSDT") == ["2025-01", "2025-02"]
+    journal.undo(store)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_rows_of_symbols_that_were_not_asked_for_are_left_out(store: Store) -> None:
+    truth = truth_of(2)
+    ours, other = truth.partition_by("symbol", maintain_order=True)
+    told_twice = repeated(60, close=pl.select(pl.lit(other["high"][60])).item())(other)
+    rows = pl.concat([without(9, 3)(ours), told_twice], how="vertical_relaxed")
+    symbol, left_out = ours["symbol"][0], other["symbol"][0]
+    done = await mend(store, Truth(truth), symbols=[symbol], rows=rows)
+    assert done.notes == [
+        f"{left_out}: 2,881 rows were left out, as only other symbols are repaired"
+    ]
+    assert store.symbols == [symbol]
+    assert values(held(store)).equals(values(ours))
+    journal.undo(store)
+    assert store.symbols == []
+
+
 @pytest.mark.asyncio
 async def test_minutes_hard_to_believe_are_asked_about_only_if_told_to(store: Store) -> None:
     truth = truth_of()

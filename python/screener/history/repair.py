@@ -54,7 +54,7 @@ class Repaired:
         lacking: Minutes that are still missing, and nobody said that they do not exist.
         synthetic: Flat minutes made up for absent ones, marked as such.
         doubts: Rows that were hard to believe, and asked about again.
-        notes: What the source has not as it should be, a line each.
+        notes: What the source has not as it should be and rows that were left out, a line each.
     """
 
     entry: str | None = None
@@ -98,8 +98,8 @@ async def repair(
         start: From when on; by default, and at the earliest, from a symbol's first minute.
         end: Until when; by default until the end of a symbol's last minute.
         now: The time, ms.
-        rows: Minutes to add first, such as `read_klines` gives; without `symbols` only theirs are
-            mended.
+        rows: Minutes to add first, such as `read_klines` gives: those of `symbols` that open in
+            [start, end). Without `symbols` only theirs are mended.
         doubts: Also ask again for minutes that are hard to believe; the answer is kept where the
             source ranks as high as what is stored.
         synthetic: Put flat candles, marked `synthetic`, where the source was found to have none.
@@ -111,13 +111,13 @@ async def repair(
         SourceError: The source does not answer. What was mended until then stays and is in the
             journal: it can be undone, and the next repair goes on.
     """
-    new = Added(rows, now)
+    new = Added(rows, now, symbols, start, end)
     if symbols is None and new.names:
         symbols = new.names
-    names = list(symbols or ()) if new.names else named_symbols(store, symbols)
+    names = list(dict.fromkeys(symbols or ())) if new.names else named_symbols(store, symbols)
     with journal.alone(store):
         entry = journal.begin(store, _files(store, names, start, end, new, now), now)
-        done = Repaired(entry.id)
+        done = Repaired(entry.id, notes=new.notes)
         try:
             broken = [impossible_stored(store, name, start, end, now) for name in names]
             done.quarantined = take_out(store, entry, new.refused, broken)
@@ -150,9 +150,12 @@ def _files(
     new: Added,
     now: int,
 ) -> list[tuple[str, str]]:
-    """Every file that may be changed: held months, those of added rows, those of holes between."""
+    """Every file that may be changed: held months, those of added rows, those of holes between.
+
+    Nothing is fetched that opens after now, yet what is held of such minutes is taken out.
+    """
     low = None if start is None else month_of(as_ms(start))
-    high = None if end is None else month_of(min(as_ms(end), now))
+    high = None if end is None else month_of(as_ms(end))
     files = []
     for name in names:
         months = set(store.months(name))
@@ -160,8 +163,8 @@ def _files(
             mine = new.rows.filter(symbol=name)["open_time"].to_list()
             months |= {month_of(at) for at in (min(mine), max(mine))} if mine else set()
         known = sorted(months)
-        if known and high is not None:
-            known.append(high)
+        if known and end is not None:
+            known.append(month_of(min(as_ms(end), now)))
         inside = _months_through(known)
         files += [
             (name, f"{month}.parquet")
