@@ -193,6 +193,43 @@ def test_a_page_of_a_span_within_minutes(
     assert store.symbols
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("repair --offline --url http://127.0.0.1:9", "--offline asks nobody"),
+        ("repair --offline --archive-url http://127.0.0.1:9", "--offline asks nobody"),
+        ("repair NARWHALUSDT --offline --symbol X", "no file is given"),
+        ("check NARWHALUSDT --symbol X", "no file is given"),
+        ("check --symbol X", "no file is given"),
+        ("check a.csv --store s", "files are given"),
+        ("undo --list 20260101", "--list undoes nothing"),
+        ("undo --list --force", "--list undoes nothing"),
+        ("fetch BTCUSDT --start 2025-02 --quote USDC", "symbols are named"),
+        ("fetch --all --top 5 --start 2025-02", "give one of the two"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    run: Callable[..., Run], store: Store, command: str, words: str
+) -> None:
+    before = {path: path.read_bytes() for path in store.root.rglob("*.parquet")}
+    told = run(*command.split())
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("error: ")
+    assert words in told.err
+    assert {path: path.read_bytes() for path in store.root.rglob("*.parquet")} == before
+    assert not list(store.root.rglob(".journal"))
+
+
+def test_whose_the_files_of_another_source_are(
+    run: Callable[..., Run], tmp_path: Path, store: Store
+) -> None:
+    other = tmp_path / "other.parquet"
+    clean(2, 2).filter(symbol="TURNIPUSDT").drop("symbol").write_parquet(other)
+    against = ("--against", other, "--symbol", "TURNIPUSDT", "--json")
+    assert run("check", "TURNIPUSDT", *against).json()["clean"]
+    assert store.symbols
+
+
 def test_a_damaged_month_is_named(run: Callable[..., Run], store: Store) -> None:
     path = store.path("NARWHALUSDT", "2025-02")
     path.write_bytes(path.read_bytes()[:-100])
