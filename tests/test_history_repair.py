@@ -22,6 +22,7 @@ from screener.history import Store, journal
 from screener.history.absent import absent_spans, confirm_absent
 from screener.history.checks import KINDS
 from screener.history.http import HttpSource
+from screener.history.quarantine import QUARANTINE
 from screener.history.repair import Repaired, repair
 from screener.history.stored import check_stored
 from screener.klines import read_klines
@@ -186,7 +187,7 @@ async def test_what_cannot_be_goes_to_quarantine_and_comes_from_the_source(
     done = await mend(store, Truth(truth))
     assert (done.quarantined, done.lacking) == (1, 0)
     assert values(held(store)).equals(values(truth))
-    kept = pl.read_parquet(journal.folder_of(store, done.entry or "") / "quarantine.parquet")
+    kept = pl.read_parquet(journal.folder_of(store, done.entry or "") / QUARANTINE)
     assert kept["kind"].to_list() == [kind]
     assert kept["open_time"].to_list()[0] // MINUTE * MINUTE == at(first)
     journal.undo(store)
@@ -199,6 +200,19 @@ async def test_minutes_of_the_future_are_quarantined(store: Store) -> None:
     done = await mend(store, Truth(truth), now=at(2000))
     assert done.quarantined == truth.height - 2001
     assert held(store)["open_time"].max() == at(2000)
+
+
+@pytest.mark.asyncio
+async def test_what_is_in_quarantine_is_not_among_the_files_of_the_store(store: Store) -> None:
+    keep(store, with_cell(50, high=1e40)(truth_of()))
+    done = await repair(store, None, now=NOW)
+    assert (journal.folder_of(store, done.entry or "") / QUARANTINE).exists()
+    # As the documents tell other tools to read it.
+    read = pl.read_parquet(store.root / "**" / "*.parquet")
+    assert read["high"].max() < 1e40  # type: ignore[operator]
+    assert read.height == held(store).height
+    found = [path for path in store.root.rglob("*.parquet") if "symbol=" not in str(path.parent)]
+    assert found == []
 
 
 @pytest.mark.asyncio

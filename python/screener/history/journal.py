@@ -3,9 +3,12 @@
 ```
 <root>/exchange=binance/.journal/2025-03-01T08-12-00/
     entry.json           what was done, to which files, and what they are before and after
-    quarantine.parquet   the rows that were taken out, each with its reason
+    quarantine.parquet.kept
+                         the rows that were taken out, each with its reason
     before/0001          the files as they were
 ```
+
+No name here ends in `.parquet`: who reads all such files of the store reads minutes.
 
 The files before are links to the same bytes (the store replaces files and never writes into one),
 so an entry costs next to nothing until something is changed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from screener.history import journal
 from screener.history.atomic import file_error
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from screener.history.store import Store
     from screener.history.times import Moment
 
-__all__ = ["Added", "impossible_stored", "take_out"]
+__all__ = ["QUARANTINE", "Added", "impossible_stored", "take_out"]
+
+QUARANTINE: Final = "quarantine.parquet.kept"
+"""The file of an entry; who reads `**/*.parquet` of the store does not find it."""
 
 
 class Added:
@@ -131,7 +134,7 @@ def take_out(
     parts = [part for part in (refused, *found) if part is not None and part.height]
     if not parts:
         return 0
-    path = journal.folder_of(store, entry.id) / "quarantine.parquet"
+    path = journal.folder_of(store, entry.id) / QUARANTINE
     quarantine = pl.concat(parts, how="diagonal_relaxed")
     try:
         quarantine.write_parquet(path)
