@@ -36,7 +36,12 @@ _TABLE_COLUMNS: Final = (
 )  # fmt: skip
 _STAGED: Final = ("time", *VALUES, "source", "revision")
 _RANK = "CASE {}.source " + " ".join(f"WHEN '{s}' THEN {r}" for s, r in RANKS.items()) + " END"
-_DIFFERS = "(" + " OR ".join(f"s.{name} IS NOT c.{name}" for name in VALUES) + ")"
+# What an arriving version does not know contradicts nothing.
+_DIFFERS = (
+    "("
+    + " OR ".join(f"(s.{name} IS NOT NULL AND s.{name} IS NOT c.{name})" for name in VALUES)
+    + ")"
+)
 _KEY = "c.exchange = :exchange AND c.symbol = :symbol AND c.time = s.time"
 _BETTER = f"{_RANK.format('s')} - {_RANK.format('c')}"
 _JOIN = f"FROM temp.staged AS s JOIN candles_1m AS c ON {_KEY}"
@@ -44,8 +49,8 @@ _JOIN = f"FROM temp.staged AS s JOIN candles_1m AS c ON {_KEY}"
 _OUTRANKED = f"SELECT count(*) {_JOIN} WHERE {_DIFFERS} AND {_BETTER} < 0"
 _CORRECT = (
     "UPDATE candles_1m AS c SET "  # noqa: S608
-    + ", ".join(f"{name} = s.{name}" for name in (*VALUES, "source"))
-    + ", revision = c.revision + (c.source <> 'synthetic'), event_time = NULL, "
+    + ", ".join(f"{name} = coalesce(s.{name}, c.{name})" for name in VALUES)
+    + ", source = s.source, revision = c.revision + (c.source <> 'synthetic'), event_time = NULL, "
     f"received_at = :now FROM temp.staged AS s WHERE {_KEY} AND {_DIFFERS} AND {_BETTER} >= 0"
 )
 _IMPROVE = (
