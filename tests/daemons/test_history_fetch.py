@@ -103,6 +103,28 @@ async def test_the_archive_has_no_other_files(path: str) -> None:
         assert (await got(rig, path))[0] == 404
 
 
+@pytest.mark.asyncio
+async def test_the_archive_keeps_no_more_than_the_newest_files() -> None:
+    async with rigged(2) as rig:
+        paths = [
+            archive_path(name, day) for day in days_between(START, END) for name in rig.symbols
+        ]
+        sizes = []
+        for path in paths:
+            status, data = await got(rig, path)
+            assert status == 200
+            sizes.append(len(data))
+        for number in range(50):
+            assert (await got(rig, archive_path(f"NO{number}USDT", MONTH)))[0] == 404
+        assert len(paths) == 56
+        kept = list(rig.exchange._files.values())
+        assert [len(data) for data in kept] == sizes[-32:]
+        assert rig.exchange.counters.requests == {"/data": 56 + 50}
+        assert rig.asked == 56 + 50
+        # One that was dropped is made again, and is what it was.
+        assert len((await got(rig, paths[0]))[1]) == sizes[0]
+
+
 # -- fetching -----------------------------------------------------------------------------------
 
 
