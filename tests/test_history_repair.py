@@ -216,6 +216,42 @@ async def test_what_is_in_quarantine_is_not_among_the_files_of_the_store(store: 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("archived", [False, True])
+async def test_what_cannot_be_is_not_taken_from_the_source_either(
+    store: Store, archived: bool
+) -> None:
+    truth = truth_of()
+    source = with_cell(50, high=1e40)(truth)
+    # The hole is large enough for the daily file, in which the row is too.
+    keep(store, without(100, 700)(source))
+    done = await mend(store, Truth(source, archived=archived))
+    assert (done.quarantined, done.merged.inserted, done.lacking, done.absent) == (1, 700, 1, 0)
+    notes = [note for note in done.notes if "cannot be" in note]
+    assert len(notes) == 1 + archived
+    assert "2025-02-01T00:50:00Z, high 1e+40 (out_of_range)" in notes[0]
+    assert values(held(store)).equals(values(truth.filter(pl.col("open_time") != at(50))))
+    before = files(store)
+    again = await mend(store, Truth(source, archived=archived))
+    assert not again.changed
+    assert (again.lacking, len(journal.entries(store))) == (1, 1)
+    assert files(store) == before
+    # Nobody said that there is no such minute: a source that has it right is asked.
+    assert (await mend(store, Truth(truth))).merged.inserted == 1
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_takes_no_sound_minutes_place(store: Store) -> None:
+    truth = truth_of()
+    source = with_cell(50, high=1e40)(truth)
+    doubtful = scaled(50, 1, 3.0, "open", "high", "low", "close")(truth)
+    keep(store, without(100, 700)(doubtful))
+    done = await mend(store, Truth(source, archived=True), doubts=True)
+    assert (done.merged.inserted, done.merged.corrected) == (700, 0)
+    assert any(note.endswith("(out_of_range)") for note in done.notes)
+    assert values(held(store)).equals(values(doubtful))
+
+
+@pytest.mark.asyncio
 async def test_without_a_source_what_cannot_be_is_taken_out_all_the_same(store: Store) -> None:
     keep(store, with_cell(50, high=1e40)(truth_of()))
     done = await repair(store, None, now=NOW)

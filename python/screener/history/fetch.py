@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from screener.errors import DataError, ScreenerError, SourceError
-from screener.history.absent import absent_spans, confirm_absent
+from screener.history.absent import absent_spans, confirm_absent, join
 from screener.history.archive import read_archive
 from screener.history.layout import file_name
-from screener.history.pieces import Got, clean
+from screener.history.pieces import Got, clean, tell_refused
 from screener.history.plan import Cost, Piece, Span, holes, minutes_in, plan_month, within, without
 from screener.history.precedence import Merged
 from screener.history.rest import klines_frame
@@ -84,11 +84,11 @@ OnEvent: TypeAlias = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A file that is not as it should be; its minutes came from elsewhere.
+    """A file or an answer that is not as it should be; its minutes came from elsewhere, if at all.
 
     Attributes:
         symbol: Whose.
-        period: Its month or day.
+        period: Its month, day or first minute.
         what: `missing`, or what is wrong with it.
     """
 
@@ -177,6 +177,7 @@ async def fetch_into(
     *,
     now: int,
     on_event: OnEvent | None = None,
+    checked: bool = False,
 ) -> Fetched:
     """Fetches what the store lacks of [start, end).
 
@@ -188,6 +189,8 @@ async def fetch_into(
         end: The end of the last, ms, closed by `now`; one within a minute is rounded down.
         now: The exchange's time, ms.
         on_event: Told of every step.
+        checked: Whether rows that cannot be are noted and left out, and their minutes stay missing
+            without being absent; by default they are stored as the source tells them.
 
     Raises:
         DataError: The range cannot be, or the store cannot be read or written.
@@ -196,7 +199,7 @@ async def fetch_into(
     range_ms(start, end)
     done = Fetched(by_rest=chosen.by_rest)
     todo = work(chosen, start, end)
-    run = _Run(store, source, now, done, on_event or (lambda _: None))
+    run = _Run(store, source, now, done, on_event or (lambda _: None), checked)
 
     failures: list[ScreenerError] = []
 
@@ -234,6 +237,7 @@ class _Run:
     now: int
     done: Fetched
     told: OnEvent
+    checked: bool = False
 
     async def month(self, symbol: str, month: str, start: int, end: int) -> None:
         """Fetches what is missing of a month, until nothing is left to try."""
@@ -247,6 +251,7 @@ class _Run:
         tried: set[str] = set()
         asked: list[Span] = []
         spare: list[pl.DataFrame] = []
+        refused: list[Span] = []
         by_rest = self.done.by_rest
         while pieces := plan_month(
             symbol, month, without(missing, asked), now=self.now, tried=tried, by_rest=by_rest
@@ -257,13 +262,14 @@ class _Run:
             # What REST was asked for is settled, unless it turned out that it cannot be asked.
             asked += [_span(each) for each in got if each.piece.kind == "rest" and by_rest]
             spare += [each.spare for each in got if each.spare is not None]
+            refused += self._refused(got)
             missing = await self._keep(symbol, month, (start, end), got)
             left = minutes_in(missing)
             self.told(Event(symbol, got[-1].piece.period, lacking - left, fetched=True))
             lacking = left
         if spare and missing:
             missing = await self._keep_spare(pl.concat(spare, how="diagonal"), missing)
-        await self._settle(symbol, missing, asked)
+        await self._settle(symbol, missing, without(asked, join(refused)))
         if lacking:
             self.told(Event(symbol, month, lacking, fetched=True))
 
@@ -291,7 +297,7 @@ class _Run:
             self.done.notes.append(Note(piece.symbol, piece.period, error.reason))
             return Got(piece)
         self.done.files += 1
-        return clean(piece, frame)
+        return self._clean(piece, frame)
 
     async def _by_rest(self, piece: Piece) -> Got:
         import polars as pl
@@ -307,7 +313,21 @@ class _Run:
             if rows is None:
                 return Got(piece, unanswered=True)
             frames.append(klines_frame(rows, piece.symbol, now=self.now))
-        return clean(piece, pl.concat(frames, how="diagonal"))
+        return self._clean(piece, pl.concat(frames, how="diagonal"))
+
+    def _clean(self, piece: Piece, frame: pl.DataFrame) -> Got:
+        return clean(piece, frame, now=self.now if self.checked else None)
+
+    def _refused(self, got: list[Got]) -> list[Span]:
+        """Notes the rows that were left out; their minutes: the source has them, so to say."""
+        spans: list[Span] = []
+        for each in got:
+            if each.refused is not None and each.refused.height:
+                piece = each.piece
+                note = Note(piece.symbol, piece.period, tell_refused(each.refused))
+                self.done.notes.append(note)
+                spans += [(at, at + MINUTE_MS) for at in each.refused["open_time"].to_list()]
+        return spans
 
     async def _keep(self, symbol: str, month: str, wanted: Span, got: list[Got]) -> list[Span]:
         """Stores what has come; what is missing now."""

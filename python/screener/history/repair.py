@@ -18,6 +18,7 @@ from screener.history import journal
 from screener.history.choose import Chosen
 from screener.history.fetch import fetch_into
 from screener.history.layout import ARCHIVE_URL
+from screener.history.pieces import sort_out, tell_refused
 from screener.history.plan import Span, minutes_in, within
 from screener.history.precedence import Merged
 from screener.history.quarantine import Added, impossible_stored, take_out
@@ -26,7 +27,7 @@ from screener.history.session import connected
 from screener.history.store import Store
 from screener.history.stored import check_stored, named_symbols
 from screener.history.synthetic import make_up
-from screener.history.times import MINUTE_MS, Moment, as_ms, month_of, months_between
+from screener.history.times import MINUTE_MS, Moment, as_ms, iso, month_of, months_between
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -220,7 +221,9 @@ async def _ask(
     first = min(low for low, _ in known.values())
     last = max(high for _, high in known.values())
     chosen = Chosen(tuple(known), dict(known))
-    fetched = await fetch_into(store, source, chosen, first, last, now=now, on_event=on_event)
+    fetched = await fetch_into(
+        store, source, chosen, first, last, now=now, on_event=on_event, checked=True
+    )
     done.merged.add(fetched.merged)
     done.absent += fetched.absent
     done.lacking += fetched.lacking
@@ -242,7 +245,9 @@ async def _ask_again(
                 until = min(high, at + PAGE * MINUTE_MS)
                 rows = await source.klines(symbol, at, until)
                 done.doubts += minutes_in([(at, until)])
-                frame = klines_frame(rows or [], symbol, now=now)
+                frame, refused = sort_out(klines_frame(rows or [], symbol, now=now), now)
+                if refused.height:
+                    done.notes.append(f"{symbol} {iso(at)[:16]}: {tell_refused(refused)}")
                 done.merged.add(store.merge(frame, source="rest"))
 
 
