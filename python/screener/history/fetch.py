@@ -8,9 +8,8 @@ and the next one goes on with what is still missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, ScreenerError, SourceError
 from screener.history.absent import absent_spans, confirm_absent, join
@@ -18,7 +17,7 @@ from screener.history.archive import read_archive
 from screener.history.layout import file_name
 from screener.history.pieces import Got, clean, tell_refused
 from screener.history.plan import Cost, Piece, Span, holes, minutes_in, plan_month, within, without
-from screener.history.precedence import Merged
+from screener.history.progress import Event, Fetched, Note, OnEvent
 from screener.history.rest import klines_frame
 from screener.history.times import (
     MINUTE_MS,
@@ -31,12 +30,14 @@ from screener.history.times import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
 
     from screener.history.choose import Chosen
     from screener.history.store import Store
 
-__all__ = ["Event", "Fetched", "Note", "Source", "cost_of", "fetch_into"]
+__all__ = ["Event", "Fetched", "Note", "OnEvent", "Source", "cost_of", "fetch_into"]
 
 BATCH: Final = 8
 """Pieces of a month that are fetched together, and stored together."""
@@ -60,73 +61,6 @@ class Source(Protocol):
     async def archive_file(self, symbol: str, period: str) -> bytes | None:
         """The zip file of a month or day, its checksum verified; `None` if there is none."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A step of progress.
-
-    Attributes:
-        symbol: Whose minutes.
-        period: The month, day or first minute of the piece; the month for what was held already.
-        minutes: How many of the wanted minutes are settled by it: stored, or found to be absent.
-        fetched: Whether it was fetched, and not held already.
-    """
-
-    symbol: str
-    period: str
-    minutes: int
-    fetched: bool
-
-
-OnEvent: TypeAlias = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A file or an answer that is not as it should be; its minutes came from elsewhere, if at all.
-
-    Attributes:
-        symbol: Whose.
-        period: Its month, day or first minute.
-        what: `missing`, or what is wrong with it.
-    """
-
-    symbol: str
-    period: str
-    what: str
-
-
-@dataclass(slots=True)
-class Fetched:
-    """What a run has done.
-
-    Attributes:
-        wanted: Minutes that were asked for, those before a listing left out.
-        held: How many were stored before.
-        absent: How many the source has not.
-        lacking: How many could be had nowhere, without the source having said that it has them not.
-        merged: What became of the rows.
-        misplaced: Rows that were left out: not at a minute, or in a file of another time.
-        files: Archive files that were used.
-        notes: Files that were not there, or not as they should be.
-        by_rest: Whether REST could be asked.
-    """
-
-    wanted: int = 0
-    held: int = 0
-    absent: int = 0
-    lacking: int = 0
-    merged: Merged = field(default_factory=Merged)
-    misplaced: int = 0
-    files: int = 0
-    notes: list[Note] = field(default_factory=list)
-    by_rest: bool = True
-
-    @property
-    def complete(self) -> bool:
-        """Whether every minute is stored that there is."""
-        return self.lacking == 0
 
 
 def work(chosen: Chosen, start: int, end: int) -> Iterator[tuple[str, str, int, int]]:
