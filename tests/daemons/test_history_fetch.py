@@ -355,7 +355,7 @@ async def test_what_is_delisted_is_lacking_where_nobody_has_it(tmp_path: Path) -
         store = Store(tmp_path)
         first = until // DAY_MS * DAY_MS
         done = await fetch_into(store, source, chosen, first, until + DAY_MS, now=NOW)
-        assert done.wanted == (until - first) // MINUTE_MS, "up to its last day"
+        assert done.wanted == (until - first) // MINUTE_MS + 1, "the minute it ended in too"
         assert done.lacking == done.wanted
         assert absent_spans(store, "SRMUSDT") == []
         assert {note.period for note in done.notes} == {"2023-11", "2023-11-14"}
@@ -434,7 +434,7 @@ async def test_without_a_network_a_sentence_is_told(tmp_path: Path) -> None:
         (["BTCUSDT", "--start", "soon"], "'soon' is no time"),
         (["BTCUSDT"], "Missing option '--start'"),
         (["BTCUSDT", "--start", "2026-02", "--top", "0"], "Invalid value for '--top'"),
-        (["BTCUSDT", "--start", "2026-02", "--end", "2026-02"], "there is no minute that is over"),
+        (["BTCUSDT", "--start", "2026-02", "--end", "2026-02"], "the range is empty"),
         (["BTCUSDT", "--start", "2027-02"], "there is no minute that is over"),
         (["BTCUSD", "--start", "2026-02"], "did you mean 'BTCUSDT'"),
     ],
