@@ -268,6 +268,18 @@ def test_repairing_and_undoing(run: Callable[..., Run], store: Store) -> None:
     assert (told.code, told.err) == (1, "error: no repair is left to undo\n")
 
 
+def test_repairing_whole_minutes_of_a_range(run: Callable[..., Run], store: Store) -> None:
+    part = ("--start", "2025-02-01T01:40:10", "--end", "2025-02-01T01:43:40")
+    truth = clean(2, 2).filter(pl.col("open_time") != at(102))
+    with served(Truth(truth)) as url:
+        told = run("repair", *part, "--synthetic", "--url", url, "--archive-url", url, "--json")
+    assert told.code == 0, told.err
+    assert (told.json()["merged"]["inserted"], told.json()["absent"]) == (1, 1)
+    found = store.scan("NARWHALUSDT", at(98), at(108)).collect()
+    assert found["open_time"].to_list() == [at(minute) for minute in (98, 99, 101, 102, 107)]
+    assert found["source"][3] == "synthetic"
+
+
 def test_repairing_files_into_the_store(
     run: Callable[..., Run], tmp_path: Path, store: Store
 ) -> None:

@@ -27,7 +27,15 @@ from screener.history.session import connected
 from screener.history.store import Store
 from screener.history.stored import check_stored, named_symbols
 from screener.history.synthetic import make_up
-from screener.history.times import MINUTE_MS, Moment, as_ms, iso, month_of, months_between
+from screener.history.times import (
+    MINUTE_MS,
+    Moment,
+    as_ms,
+    iso,
+    month_of,
+    months_between,
+    whole_minutes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -185,7 +193,7 @@ def _months_through(months: list[str]) -> list[str]:
 def _span(
     store: Store, symbol: str, start: Moment | None, end: Moment | None, now: int
 ) -> Span | None:
-    """What a symbol should have: from its first minute on, to its last or to `end`."""
+    """The whole minutes a symbol should have: from its first on, to its last or to `end`."""
     months = store.months(symbol)
     if not months:
         return None
@@ -193,7 +201,7 @@ def _span(
     last = cast("int", store.times(symbol, months[-1]).max())
     low = first if start is None else max(as_ms(start), first)
     high = last + MINUTE_MS if end is None else as_ms(end)
-    span = (low, min(high, now // MINUTE_MS * MINUTE_MS))
+    span = whole_minutes(low, min(high, now))
     return span if span[0] < span[1] else None
 
 
