@@ -156,6 +156,11 @@ def test_a_zip_of_two_files_or_of_too_much_is_refused() -> None:
     huge = data.replace(len(text()).to_bytes(4, "little"), (0x7FFFFFFF).to_bytes(4, "little"))
     with pytest.raises(DataError, match="2,147,483,647 bytes"):
         archive.read_archive(huge, "BTCUSDT")
+    # A hundred kilobytes that unpack to nothing but the ends of lines.
+    bomb = zipped(b"\n" * (65 << 20))
+    assert len(bomb) < 100_000
+    with pytest.raises(DataError, match="68,157,440 bytes"):
+        archive.read_archive(bomb, "BTCUSDT")
 
 
 def test_checksums() -> None:

@@ -148,6 +148,88 @@ def test_what_cannot_be_checked(run: Callable[..., Run], tmp_path: Path, store: 
     assert store.symbols
 
 
+def test_ranges_that_cannot_be(run: Callable[..., Run], tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "one.parquet"
+    clean(1, 1).write_parquet(path)
+    kept = tmp_path / "kept.parquet"
+    kept.write_bytes(b"what was there")
+    url = "http://127.0.0.1:9"
+    commands = (
+        ["check"],
+        ["check", path],
+        ["repair", "--url", url, "--archive-url", url],
+        ["repair", "--offline"],
+        ["load", tmp_path / "no.db"],
+        ["export", "--out", kept],
+        ["export", "--archive", tmp_path / "a"],
+    )
+    ranges = (
+        (["--start", "9999999999999999"], "is no time of the years 2009 to 2100"),
+        (["--start", "2025-02-02", "--end", "2025-02-01"], "let the start come before the end"),
+    )
+    for command in commands:
+        for ends, words in ranges:
+            told = run(*command, *ends)
+            assert (told.code, told.out, words in told.err) == (1, "", True), told.err
+    for target in (["--out", kept], ["--archive", tmp_path / "a"]):
+        told = run("export", *target, "--start", "2026-01-01", "--end", "2026-02-01")
+        assert (told.code, told.out) == (1, "")
+        assert "there is no minute in this range" in told.err
+    assert kept.read_bytes() == b"what was there"
+    assert not (tmp_path / "a").exists()
+    assert store.symbols
+
+
+@pytest.mark.parametrize("end", ["2025-02-01T00:00:40", "2025-02-01T00:01:40"])
+def test_a_page_of_a_span_within_minutes(
+    run: Callable[..., Run], tmp_path: Path, store: Store, end: str
+) -> None:
+    page = tmp_path / "page.html"
+    part = ("--whole", "--start", "2025-02-01T00:00:10", "--end", end, "--html", page, "--json")
+    told = run("check", *part)
+    assert told.code == 0, told.err
+    assert page.stat().st_size > 1000
+    assert told.json()["clean"], "the minute that opens in the range is held"
+    assert store.symbols
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("repair --offline --url http://127.0.0.1:9", "--offline asks nobody"),
+        ("repair --offline --archive-url http://127.0.0.1:9", "--offline asks nobody"),
+        ("repair NARWHALUSDT --offline --symbol X", "no file is given"),
+        ("check NARWHALUSDT --symbol X", "no file is given"),
+        ("check --symbol X", "no file is given"),
+        ("check a.csv --store s", "files are given"),
+        ("undo --list 20260101", "--list undoes nothing"),
+        ("undo --list --force", "--list undoes nothing"),
+        ("fetch BTCUSDT --start 2025-02 --quote USDC", "symbols are named"),
+        ("fetch --all --top 5 --start 2025-02", "give one of the two"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    run: Callable[..., Run], store: Store, command: str, words: str
+) -> None:
+    before = {path: path.read_bytes() for path in store.root.rglob("*.parquet")}
+    told = run(*command.split())
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("error: ")
+    assert words in told.err
+    assert {path: path.read_bytes() for path in store.root.rglob("*.parquet")} == before
+    assert not list(store.root.rglob(".journal"))
+
+
+def test_whose_the_files_of_another_source_are(
+    run: Callable[..., Run], tmp_path: Path, store: Store
+) -> None:
+    other = tmp_path / "other.parquet"
+    clean(2, 2).filter(symbol="TURNIPUSDT").drop("symbol").write_parquet(other)
+    against = ("--against", other, "--symbol", "TURNIPUSDT", "--json")
+    assert run("check", "TURNIPUSDT", *against).json()["clean"]
+    assert store.symbols
+
+
 def test_a_damaged_month_is_named(run: Callable[..., Run], store: Store) -> None:
     path = store.path("NARWHALUSDT", "2025-02")
     path.write_bytes(path.read_bytes()[:-100])
@@ -184,6 +266,18 @@ def test_repairing_and_undoing(run: Callable[..., Run], store: Store) -> None:
     assert {p: p.read_bytes() for p in before} == before
     told = run("undo")
     assert (told.code, told.err) == (1, "error: no repair is left to undo\n")
+
+
+def test_repairing_whole_minutes_of_a_range(run: Callable[..., Run], store: Store) -> None:
+    part = ("--start", "2025-02-01T01:40:10", "--end", "2025-02-01T01:43:40")
+    truth = clean(2, 2).filter(pl.col("open_time") != at(102))
+    with served(Truth(truth)) as url:
+        told = run("repair", *part, "--synthetic", "--url", url, "--archive-url", url, "--json")
+    assert told.code == 0, told.err
+    assert (told.json()["merged"]["inserted"], told.json()["absent"]) == (1, 1)
+    found = store.scan("NARWHALUSDT", at(98), at(108)).collect()
+    assert found["open_time"].to_list() == [at(minute) for minute in (98, 99, 101, 102, 107)]
+    assert found["source"][3] == "synthetic"
 
 
 def test_repairing_files_into_the_store(

@@ -61,6 +61,31 @@ def test_the_archive_reader_reads_it(store: Store, tmp_path: Path) -> None:
     assert got.select(held.columns).equals(held)
 
 
+@pytest.mark.parametrize(
+    ("symbol", "plain"),
+    [
+        ("../../x", "%2E%2E%2F..%2Fx"),
+        ("/x", "%2Fx"),
+        ("..", "%2E%2E"),
+        (".", "%2E"),
+        ("A/B", "A%2FB"),
+        ("A%2FB", "A%252FB"),
+        ("A\\B", "A%5CB"),
+        ("A\nB", "A%0AB"),
+        ("a.b", "a.b"),
+        ("币安人生USDT", "币安人生USDT"),
+    ],
+)
+def test_a_symbol_leads_to_no_other_folder(tmp_path: Path, symbol: str, plain: str) -> None:
+    rows = clean(1, 1).with_columns(symbol=pl.lit(symbol), source=pl.lit("rest"))
+    folder = tmp_path / "a" / "b" / "out"
+    assert export_archive([rows], folder).files == 1
+    path = folder / f"data/futures/um/monthly/klines/{plain}/1m/{plain}-1m-2025-02.zip"
+    checksum = path.with_name(path.name + ".CHECKSUM")
+    assert {p for p in tmp_path.rglob("*") if p.is_file()} == {path, checksum}
+    assert set(read_klines(path)["symbol"]) == {symbol}
+
+
 def test_the_same_minutes_are_the_same_bytes(store: Store, tmp_path: Path) -> None:
     whole = store.scan("NARWHALUSDT").collect()
     for folder, frames in (("a", [whole]), ("b", [whole.head(700), whole[700:]])):
@@ -106,7 +131,15 @@ def test_a_full_disk_keeps_the_old_file(
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_an_empty_store_makes_an_empty_file(tmp_path: Path) -> None:
+def test_where_there_is_no_minute_nothing_is_written(store: Store, tmp_path: Path) -> None:
     target = tmp_path / "all.parquet"
-    assert export_parquet(Store(tmp_path / "none").scan(), target).rows == 0
-    assert pl.read_parquet(target).height == 0
+    target.write_bytes(b"what was there")
+    none = store.scan(None, "2024-01", "2024-02")
+    for frame in (none, Store(tmp_path / "none").scan()):
+        with pytest.raises(DataError, match="there is no minute"):
+            export_parquet(frame, target)
+        with pytest.raises(DataError, match="there is no minute"):
+            export_archive([frame.collect()], tmp_path / "out")
+    assert target.read_bytes() == b"what was there"
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".*"))

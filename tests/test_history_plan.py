@@ -122,14 +122,27 @@ def test_holes_are_what_is_not_there(held: set[int], low: int, high: int) -> Non
 
 @given(st.lists(st.tuples(PLACES, PLACES), max_size=3), PLACES)
 def test_spans_are_sets_of_minutes(taken: list[tuple[set[int], set[int]]], kept: set[int]) -> None:
-    spans = [(at, at + 2) for at in sorted(kept) if at % 3 == 0]
-    out = [(min(a), max(b)) for a, b in taken if a and b and min(a) < max(b)]
+    spans = [span(at, 2) for at in sorted(kept) if at % 3 == 0]
+    ends = [(min(a), max(b)) for a, b in taken if a and b and min(a) < max(b)]
+    out = [span(low, high - low) for low, high in ends]
+    assert minutes(without(spans, out)) == minutes(spans) - minutes(out)
+    low, high = span(5, 15)
+    assert minutes(within(spans, low, high)) == minutes(spans) & minutes([(low, high)])
 
-    def units(some: list[Span]) -> set[int]:
-        return {at for low, high in some for at in range(low, high)}
 
-    assert units(without(spans, out)) == units(spans) - units(out)
-    assert units(within(spans, 5, 20)) == {at for at in units(spans) if 5 <= at < 20}
+def test_what_is_shorter_than_a_minute_is_nothing_to_ask_for() -> None:
+    first, second = START, START + MINUTE_MS
+    none = pl.Series([], dtype=pl.Int64)
+    assert holes(none, first, first + 40_000) == []
+    assert holes(none, first + 1, second + MINUTE_MS + 40_000) == [(second, second + MINUTE_MS)]
+    assert holes(pl.Series([second]), first + 20_000, second + MINUTE_MS) == []
+    # A registry that was written with an end within a minute takes all of that minute.
+    assert without([(first, second)], [(first - MINUTE_MS, first + 17_123)]) == []
+    hour = [span(0, 60)]
+    assert without(hour, [(first, first + 90_123)]) == [span(2, 58)]
+    assert without(hour, [(first + 90_123, END)]) == [span(0, 1)]
+    pieces = plan_month("X", MONTH, without(hour, [(first, first + 90_123)]), now=LATER)
+    assert [piece.pages for piece in pieces] == [[span(2, 58)]]
 
 
 @pytest.mark.parametrize("seed", range(20))

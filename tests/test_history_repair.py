@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -18,8 +19,10 @@ from history_faults import MINUTE, PLANTED, START, at, clean, repeated, scaled, 
 from history_truth import Truth, serving
 from screener.errors import DataError, SourceError, StateError
 from screener.history import Store, journal
-from screener.history.absent import absent_spans
+from screener.history.absent import absent_spans, confirm_absent
 from screener.history.checks import KINDS
+from screener.history.http import HttpSource
+from screener.history.quarantine import QUARANTINE
 from screener.history.repair import Repaired, repair
 from screener.history.stored import check_stored
 from screener.klines import read_klines
@@ -184,7 +187,7 @@ async def test_what_cannot_be_goes_to_quarantine_and_comes_from_the_source(
     done = await mend(store, Truth(truth))
     assert (done.quarantined, done.lacking) == (1, 0)
     assert values(held(store)).equals(values(truth))
-    kept = pl.read_parquet(journal.folder_of(store, done.entry or "") / "quarantine.parquet")
+    kept = pl.read_parquet(journal.folder_of(store, done.entry or "") / QUARANTINE)
     assert kept["kind"].to_list() == [kind]
     assert kept["open_time"].to_list()[0] // MINUTE * MINUTE == at(first)
     journal.undo(store)
@@ -197,6 +200,55 @@ async def test_minutes_of_the_future_are_quarantined(store: Store) -> None:
     done = await mend(store, Truth(truth), now=at(2000))
     assert done.quarantined == truth.height - 2001
     assert held(store)["open_time"].max() == at(2000)
+
+
+@pytest.mark.asyncio
+async def test_what_is_in_quarantine_is_not_among_the_files_of_the_store(store: Store) -> None:
+    keep(store, with_cell(50, high=1e40)(truth_of()))
+    done = await repair(store, None, now=NOW)
+    assert (journal.folder_of(store, done.entry or "") / QUARANTINE).exists()
+    # As the documents tell other tools to read it.
+    read = pl.read_parquet(store.root / "**" / "*.parquet")
+    assert read["high"].max() < 1e40  # type: ignore[operator]
+    assert read.height == held(store).height
+    found = [path for path in store.root.rglob("*.parquet") if "symbol=" not in str(path.parent)]
+    assert found == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("archived", [False, True])
+async def test_what_cannot_be_is_not_taken_from_the_source_either(
+    store: Store, archived: bool
+) -> None:
+    truth = truth_of()
+    source = with_cell(50, high=1e40)(truth)
+    # The hole is large enough for the daily file, in which the row is too.
+    keep(store, without(100, 700)(source))
+    done = await mend(store, Truth(source, archived=archived))
+    assert (done.quarantined, done.merged.inserted, done.lacking, done.absent) == (1, 700, 1, 0)
+    notes = [note for note in done.notes if "cannot be" in note]
+    assert len(notes) == 1 + archived
+    assert "2025-02-01T00:50:00Z, high 1e+40 (out_of_range)" in notes[0]
+    assert values(held(store)).equals(values(truth.filter(pl.col("open_time") != at(50))))
+    before = files(store)
+    again = await mend(store, Truth(source, archived=archived))
+    assert not again.changed
+    assert (again.lacking, len(journal.entries(store))) == (1, 1)
+    assert files(store) == before
+    # Nobody said that there is no such minute: a source that has it right is asked.
+    assert (await mend(store, Truth(truth))).merged.inserted == 1
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_takes_no_sound_minutes_place(store: Store) -> None:
+    truth = truth_of()
+    source = with_cell(50, high=1e40)(truth)
+    doubtful = scaled(50, 1, 3.0, "open", "high", "low", "close")(truth)
+    keep(store, without(100, 700)(doubtful))
+    done = await mend(store, Truth(source, archived=True), doubts=True)
+    assert (done.merged.inserted, done.merged.corrected) == (700, 0)
+    assert any(note.endswith("(out_of_range)") for note in done.notes)
+    assert values(held(store)).equals(values(doubtful))
 
 
 @pytest.mark.asyncio
@@ -220,6 +272,63 @@ async def test_rows_of_files_are_added_sorted_out_and_completed(store: Store) ->
     assert done.doubts == 1
     assert done.merged.conflicting == 1
     assert values(held(store)).equals(values(truth))
+    journal.undo(store)
+    assert store.symbols == []
+
+
+def of_three_months(symbols: int = 1) -> pl.DataFrame:
+    """A day of January, of February and of March."""
+    day = 1440 * MINUTE
+    one = clean(symbols, 1)
+    moved = [one.with_columns(pl.col("open_time") + n * day) for n in (-1, 1, 28)]
+    return pl.concat(moved).sort("symbol", "open_time")
+
+
+@pytest.mark.asyncio
+async def test_rows_of_files_outside_the_range_are_left_out(store: Store) -> None:
+    rows = of_three_months()
+    keep(store, rows.filter(pl.col("open_time") < at(0)).head(1000))
+    before = files(store)
+    done = await repair(store, None, start=at(1500), end=at(1600), now=NOW, rows=rows)
+    assert done.merged.inserted == 100
+    times = held(store).filter(pl.col("open_time") >= at(0))["open_time"]
+    assert times.to_list() == [at(minute) for minute in range(1500, 1600)]
+    journal.undo(store)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_a_range_without_rows_of_the_files_mends_no_other_symbol(store: Store) -> None:
+    ours, other = truth_of(2).partition_by("symbol", maintain_order=True)
+    keep(store, with_cell(50, high=1e40)(other))
+    done = await repair(store, None, end=at(-1), now=NOW, rows=ours)
+    assert not done.changed
+
+
+@pytest.mark.asyncio
+async def test_an_end_to_come_is_undone_with_the_months_after_now(store: Store) -> None:
+    keep(store, of_three_months())
+    before = files(store)
+    done = await repair(store, None, end=at(40 * 1440), now=at(2000))
+    assert done.quarantined == 1440 + 2880 - 2001
+    assert store.months("NARWHALUSDT") == ["2025-01", "2025-02"]
+    journal.undo(store)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_rows_of_symbols_that_were_not_asked_for_are_left_out(store: Store) -> None:
+    truth = truth_of(2)
+    ours, other = truth.partition_by("symbol", maintain_order=True)
+    told_twice = repeated(60, close=pl.select(pl.lit(other["high"][60])).item())(other)
+    rows = pl.concat([without(9, 3)(ours), told_twice], how="vertical_relaxed")
+    symbol, left_out = ours["symbol"][0], other["symbol"][0]
+    done = await mend(store, Truth(truth), symbols=[symbol], rows=rows)
+    assert done.notes == [
+        f"{left_out}: 2,881 rows were left out, as only other symbols are repaired"
+    ]
+    assert store.symbols == [symbol]
+    assert values(held(store)).equals(values(ours))
     journal.undo(store)
     assert store.symbols == []
 
@@ -339,8 +448,56 @@ async def test_a_full_disk_leaves_months_whole(
     for symbol in store.symbols:
         assert store.scan(symbol).collect().height in (truth.height // 3, truth.height // 3 - 3)
     (entry,) = journal.entries(store)
+    # Nor could the journal be finished, so undoing has to be insisted on.
     assert entry.state == "begun"
+    journal.undo(store, force=True)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_fails_midway_leaves_what_was_mended_and_it_can_be_undone(
+    store: Store,
+) -> None:
+    truth = truth_of()
+    keep(store, with_cell(50, high=1e40)(truth))
+    before = files(store)
+    with pytest.raises(SourceError, match="status 400"):
+        await mend(store, Truth(truth, refuse=400))
+    (entry,) = journal.entries(store)
+    assert (entry.state, entry.told["quarantined"], len(entry.files)) == ("done", 1, 1)
+    mended = files(store)
+    # What is fetched afterwards is not the repair's, and is not lost by undoing it.
+    keep(store, truth)
+    with pytest.raises(StateError, match="was changed after the repair"):
+        journal.undo(store)
+    assert values(held(store)).equals(values(truth))
+    store.change(
+        "NARWHALUSDT", "2025-02", lambda frame: frame.filter(pl.col("open_time") != at(50))
+    )
+    assert files(store) == mended
     journal.undo(store)
+    assert files(store) == before
+
+
+@pytest.mark.asyncio
+async def test_what_came_after_a_killed_repair_is_lost_only_by_force(store: Store) -> None:
+    truth = truth_of()
+    keep(store, with_cell(50, high=1e40)(without(9, 3)(truth)))
+    before = files(store)
+    async with serving(Truth(truth)) as source:
+        # The entry and the month without the row have been synced, each with its folder.
+        assert await killed_at(5, store, source) == -signal.SIGKILL
+    assert held(store).height == truth.height - 4
+    (entry,) = journal.entries(store)
+    assert entry.state == "begun"
+    assert journal.touched(store, entry)
+    keep(store, truth)
+    after = files(store)
+    with pytest.raises(StateError, match="was killed, and it is not known whether") as refused:
+        journal.undo(store)
+    assert "--force" in str(refused.value)
+    assert files(store) == after
+    journal.undo(store, force=True)
     assert files(store) == before
 
 
@@ -443,14 +600,15 @@ from screener.history import Store, repair as module
 from screener.history.http import open_source
 store, url, stop = Store(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 writes = 0
-real = os.replace
-def fsync(descriptor, real=os.fsync):
-    global writes
-    writes += 1
-    if writes == stop:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(descriptor)
-os.fsync = fsync
+def killing(real):
+    def call(*args, **options):
+        global writes
+        writes += 1
+        if writes == stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **options)
+    return call
+os.fsync, os.unlink = killing(os.fsync), killing(os.unlink)
 async def main():
     async with open_source(rest_url=url, archive_url=url) as source:
         await module.repair(store, source, now=int(sys.argv[4]))
@@ -458,26 +616,51 @@ asyncio.run(main())
 """
 
 
+async def killed_at(stop: int, store: Store, source: HttpSource) -> int | None:
+    """Repairs in a process that is killed before it syncs or removes its `stop`th file."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(store.root), source.rest_url, str(stop), str(NOW),
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), said.decode()
+    return process.returncode
+
+
+def undo_all(store: Store) -> None:
+    """Undoes whatever changed something, the newest first; a killed one has to be insisted on."""
+    while touching := [
+        entry
+        for entry in journal.entries(store)
+        if entry.state != "undone" and journal.touched(store, entry)
+    ]:
+        if touching[-1].state == "begun":
+            left = files(store)
+            with pytest.raises(StateError, match="was killed"):
+                journal.undo(store)
+            assert files(store) == left
+        journal.undo(store, force=touching[-1].state == "begun")
+
+
 @pytest.mark.asyncio
 async def test_killed_at_every_write_it_can_go_on_or_be_undone(tmp_path: Path) -> None:
-    import asyncio
-
     truth = truth_of(2)
     parts = [with_cell(50, high=1e40)(without(9, 3)(p)) for p in truth.partition_by("symbol")]
+    # A month and a registry that nothing is wrong with: the journal keeps them, and drops them.
+    day = 1440 * MINUTE
+    january = parts[0][-1440:].with_columns(pl.col("open_time") - 2 * day)
+    truth = pl.concat([january, truth]).sort("symbol", "open_time")
     killed = 0
     for stop in range(1, 60):
         store = Store(tmp_path / str(stop))
-        keep(store, pl.concat(parts))
+        keep(store, pl.concat([january, *parts]))
+        symbol = january["symbol"][0]
+        confirm_absent(store, symbol, [(at(-9), at(-8))], source="rest", asked_at=NOW)
+        assert store.months(symbol) == ["2025-01", "2025-02"]
         before = files(store)
         async with serving(Truth(truth)) as source:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", KILLED, str(store.root), source.rest_url, str(stop), str(NOW),
-                stderr=subprocess.PIPE,
-            )  # fmt: skip
-            _, said = await process.communicate()
-            if process.returncode == 0:
+            if await killed_at(stop, store, source) == 0:
                 break
-            assert process.returncode == -signal.SIGKILL, said.decode()
             killed += 1
             for symbol in store.symbols:
                 assert store.read(symbol, "2025-02").height > 2_800
@@ -485,12 +668,9 @@ async def test_killed_at_every_write_it_can_go_on_or_be_undone(tmp_path: Path) -
                 done = await repair(store, source, now=NOW + 1000 * stop)
                 assert done.lacking == 0
                 assert values(held(store)).equals(values(truth))
-            while any(
-                journal.touched(store, e) for e in journal.entries(store) if e.state != "undone"
-            ):
-                journal.undo(store)
+            undo_all(store)
             assert files(store) == before
-    assert killed >= 6
+    assert killed >= 9
 
 
 @pytest.mark.asyncio

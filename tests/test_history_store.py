@@ -157,6 +157,40 @@ def test_unknown_values_are_kept_as_unknown(tmp_path: Path) -> None:
     assert store.merge(minutes(3)) == Merged(corrected=3)
 
 
+UNKNOWN = ("trades", "taker_buy_volume", "taker_buy_quote_volume")
+
+
+@pytest.mark.parametrize("comes", ["rest", "archive"])
+def test_what_is_unknown_takes_no_known_values_place(tmp_path: Path, comes: Source) -> None:
+    store = Store(tmp_path)
+    full = minutes(3)
+    store.merge(full, source="rest")
+    less = full.drop(UNKNOWN)
+    same = Merged(improved=3) if comes == "archive" else Merged(duplicate=3)
+    assert store.merge(less, source=comes) == same
+    assert store.read("BTCUSDT", "2025-02")["revision"].sum() == 0
+    # A minute that is corrected keeps what the correction does not know.
+    other = pl.when(pl.col("open_time") == START).then(1e6).otherwise("volume").alias("volume")
+    assert store.merge(less.with_columns(other), source=comes) == Merged(corrected=1, duplicate=2)
+    found = store.read("BTCUSDT", "2025-02")
+    assert found.select(UNKNOWN).equals(full.select(UNKNOWN))
+    assert found["volume"].to_list() == [1e6, *full["volume"][1:]]
+    assert found["revision"].to_list() == [1, 0, 0]
+
+
+def test_what_is_unknown_in_one_row_of_a_frame_is_taken_from_another(tmp_path: Path) -> None:
+    full, none = minutes(2), pl.lit(None, pl.Int64).alias("trades")
+    for number, frames in enumerate(
+        ((full, full.with_columns(none)), (full.with_columns(none), full))
+    ):
+        store = Store(tmp_path / str(number))
+        frame = pl.concat(frames)
+        told = store.merge(frame)
+        assert (told.inserted, told.duplicate + told.conflicting) == (2, 2)
+        assert store.read("BTCUSDT", "2025-02")["trades"].to_list() == full["trades"].to_list()
+        assert not store.merge(frame).changed
+
+
 def test_replace_stores_what_it_is_given(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.merge(minutes(100), source="archive")

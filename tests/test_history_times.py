@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from history_faults import clean
 from screener.errors import DataError
-from screener.history import layout, times
+from screener.history import Store, check, check_stored, choose, layout, times
+from screener.history.database import load, read_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FEBRUARY = 1_738_368_000_000
 
@@ -45,6 +51,63 @@ def test_months_and_days_of_a_range() -> None:
     days = list(times.days_between(times.as_ms("2024-02-28T12:00"), end))
     assert days == ["2024-02-28", "2024-02-29"]
     assert list(times.months_between(end, end)) == list(times.days_between(end, end)) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "whole"),
+    [(0, 120, (0, 120)), (1, 120, (60, 120)), (0, 119, (0, 60)), (1, 119, (60, 60))],
+)
+def test_the_start_is_rounded_up_and_the_end_down(
+    start: int, end: int, whole: tuple[int, int]
+) -> None:
+    def seconds(at: int) -> int:
+        return FEBRUARY + at * 1000
+
+    found = times.whole_minutes(seconds(start), seconds(end))
+    assert found == (seconds(whole[0]), seconds(whole[1]))
+    ends = choose.span(seconds(start), seconds(end) + 60_000, FEBRUARY + times.DAY_MS)
+    assert ends == (seconds(whole[0]), seconds(whole[1] + 60))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        ("2025-02-02", "2025-02-01", "starts at 2025-02-02T00:00:00Z and ends at 2025-02-01"),
+        (FEBRUARY, FEBRUARY, "the range is empty"),
+        (9_999_999_999_999_999, None, "the start, 9999999999999999, is no time of the years 2009"),
+        (None, "1999-12-31", "the end, 946598400000, is no time"),
+        ("0001-01-01", None, "is no time"),
+        (None, 10**30, "is no time"),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused_with_a_sentence(
+    start: times.Moment | None, end: times.Moment | None, told: str, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    callers: list[Callable[[], object]] = [
+        lambda: times.range_ms(start, end),
+        lambda: store.scan("BTCUSDT", start, end),
+        lambda: check_stored(store, None, start, end),
+        lambda: check(clean(1, 1), start=start, end=end),
+        lambda: load(store, tmp_path / "no.db", None, start, end, now=FEBRUARY),
+        lambda: read_database(tmp_path / "no.db", "BTCUSDT", start, end),
+        lambda: choose.span(
+            times.as_ms(FEBRUARY if start is None else start),
+            None if end is None else times.as_ms(end),
+            FEBRUARY + times.DAY_MS,
+        ),
+    ]
+    for call in callers:
+        with pytest.raises(DataError) as caught:
+            call()
+        assert told in str(caught.value)
+
+
+def test_a_range_that_can_be_is_milliseconds() -> None:
+    assert times.range_ms("2025-02", None) == (FEBRUARY, None)
+    assert times.range_ms(None, None) == (None, None)
+    assert times.range_ms("2009-01-01", "2101-01-01") == (times.EARLIEST, times.LATEST)
+    assert times.opening(FEBRUARY - 1, FEBRUARY + 1) == (FEBRUARY, FEBRUARY + 60_000)
 
 
 def test_a_month_ends_where_the_next_begins() -> None:

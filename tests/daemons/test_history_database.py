@@ -103,18 +103,19 @@ async def test_it_decides_as_a_daemon_would(
     dice = random.Random(seed)
     base = clean(2, 1).filter(pl.col("open_time") < at(60))
 
-    def version(share: float) -> pl.DataFrame:
+    def version(share: float, unknown_share: float) -> pl.DataFrame:
         picked = base.sample(fraction=share, seed=dice.randrange(1000)).sort("symbol", "open_time")
         sources: list[Source] = [dice.choice(list(RANKS)) for _ in range(picked.height)]
         moved = [dice.choice([1.0, 1.0, 1.001]) for _ in range(picked.height)]
-        unknown = pl.Series([dice.random() < 0.2 for _ in range(picked.height)])
+        unknown = pl.Series([dice.random() < unknown_share for _ in range(picked.height)])
         return picked.with_columns(
             quote_volume=pl.col("quote_volume") * pl.Series(moved),
             trades=pl.when(unknown).then(None).otherwise("trades"),
             source=pl.Series(sources, dtype=pl.String),
         )
 
-    first, second = version(0.7), version(0.8)
+    # A daemon's own minutes are always known whole, so what it makes of less is no matter.
+    first, second = version(0.7, 0.2), version(0.8, 0.0)
     other = tmp_path / "other.db"
     for path in (database, other):
         await written(path, candles(first))
@@ -127,6 +128,21 @@ async def test_it_decides_as_a_daemon_would(
         done.inserted + done.corrected + done.improved + done.duplicate + done.outranked
     )
     assert min(done.inserted, done.corrected, done.improved, done.outranked) > 0
+
+
+async def test_what_is_unknown_takes_no_known_values_place(store: Store, database: Path) -> None:
+    rows = clean(1, 1).filter(pl.col("open_time") < at(3))
+    (name,) = rows["symbol"].unique()
+    await written(database, candles(rows.with_columns(source=pl.lit("rest"))))
+    changed = pl.when(pl.col("open_time") == at(1)).then(1e6).otherwise("volume").alias("volume")
+    store.merge(rows.with_columns(changed, trades=pl.lit(None, pl.Int64)), source="archive")
+    done = load(store, database, now=NOW)
+    assert (done.corrected, done.improved) == (1, 2)
+    found = read_database(database, name)
+    assert found["trades"].to_list() == rows["trades"].to_list()
+    assert found["volume"][1] == 1e6
+    assert found["revision"].to_list() == [0, 1, 0]
+    assert load(store, database, now=NOW).duplicate == 3
 
 
 async def test_a_minute_that_was_absent_begins_at_revision_0(store: Store, database: Path) -> None:

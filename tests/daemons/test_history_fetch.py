@@ -16,9 +16,9 @@ from fetching import END, MONTH, NOW, SLOW, START, Planted, Rig, rigged, stored,
 import screener
 from screener.errors import DataError, SourceError
 from screener.history import Store
-from screener.history.absent import absent_spans
+from screener.history.absent import absent_spans, confirm_absent
 from screener.history.archive import checksum, read_archive, verify
-from screener.history.choose import Target, choose, span
+from screener.history.choose import Chosen, Target, choose, span
 from screener.history.fetch import Event, Note, cost_of, fetch_into
 from screener.history.layout import archive_path
 from screener.history.times import DAY_MS, days_between
@@ -101,6 +101,28 @@ async def test_the_archive_is_planted_with_faults() -> None:
 async def test_the_archive_has_no_other_files(path: str) -> None:
     async with rigged(2) as rig:
         assert (await got(rig, path))[0] == 404
+
+
+@pytest.mark.asyncio
+async def test_the_archive_keeps_no_more_than_the_newest_files() -> None:
+    async with rigged(2) as rig:
+        paths = [
+            archive_path(name, day) for day in days_between(START, END) for name in rig.symbols
+        ]
+        sizes = []
+        for path in paths:
+            status, data = await got(rig, path)
+            assert status == 200
+            sizes.append(len(data))
+        for number in range(50):
+            assert (await got(rig, archive_path(f"NO{number}USDT", MONTH)))[0] == 404
+        assert len(paths) == 56
+        kept = list(rig.exchange._files.values())
+        assert [len(data) for data in kept] == sizes[-32:]
+        assert rig.exchange.counters.requests == {"/data": 56 + 50}
+        assert rig.asked == 56 + 50
+        # One that was dropped is made again, and is what it was.
+        assert len((await got(rig, paths[0]))[1]) == sizes[0]
 
 
 # -- fetching -----------------------------------------------------------------------------------
@@ -270,6 +292,39 @@ async def test_a_minute_that_is_late_at_the_exchange_is_not_called_absent(tmp_pa
 
 
 @pytest.mark.asyncio
+async def test_times_within_a_minute_are_settled_in_whole_ones(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    now, first = NOW + 37_123, NOW - 120 * MINUTE_MS
+    edge = NOW - 60 * MINUTE_MS
+    async with rigged(1) as rig, rig.source() as source:
+        for minute in (edge - MINUTE_MS, edge, edge + MINUTE_MS):
+            rig.exchange.faults.lose_minute("BTCUSDT", minute)
+        # Listed until a moment within a minute, as a contract that is delivered may be.
+        chosen = Chosen(("BTCUSDT",), {"BTCUSDT": (first + 59_999, NOW - 11_877)})
+        done = await fetch_into(store, source, chosen, first - 17, NOW - 1, now=now)
+        assert absent_spans(store, "BTCUSDT") == [(edge - MINUTE_MS, edge)]
+        assert (done.wanted, done.absent, done.lacking) == (119, 1, 2)
+        # What is left over an hour later is whole minutes too, and REST answers for them.
+        later = await fetch_into(store, source, chosen, first, NOW - 1, now=now + 3_600_000)
+        assert (later.held, later.absent, later.lacking) == (117, 2, 0)
+        assert later.complete
+        assert set(rig.exchange.counters.statuses) <= {200, 404}, "no request is refused"
+
+
+@pytest.mark.asyncio
+async def test_a_registry_with_ends_within_minutes_ends_no_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = NOW - 120 * MINUTE_MS
+    told = (first, first + 5 * MINUTE_MS + 37_123)
+    confirm_absent(store, "BTCUSDT", [told], source="rest", asked_at=NOW)
+    async with rigged(1) as rig:
+        done = await rig.fetch(store, start=first, end=first + 6 * MINUTE_MS)
+        assert (done.complete, store.symbols) == (True, [])
+        done = await rig.fetch(store, start=first, end=first + 7 * MINUTE_MS)
+        assert (done.complete, done.merged.inserted) == (True, 1)
+
+
+@pytest.mark.asyncio
 async def test_symbols_are_chosen() -> None:
     async with rigged(12) as rig, rig.source() as source:
         assert set((await choose(source, Target(all=True))).symbols) == set(rig.symbols)
@@ -300,7 +355,7 @@ async def test_what_is_delisted_is_lacking_where_nobody_has_it(tmp_path: Path) -
         store = Store(tmp_path)
         first = until // DAY_MS * DAY_MS
         done = await fetch_into(store, source, chosen, first, until + DAY_MS, now=NOW)
-        assert done.wanted == (until - first) // MINUTE_MS, "up to its last day"
+        assert done.wanted == (until - first) // MINUTE_MS + 1, "the minute it ended in too"
         assert done.lacking == done.wanted
         assert absent_spans(store, "SRMUSDT") == []
         assert {note.period for note in done.notes} == {"2023-11", "2023-11-14"}
@@ -379,7 +434,7 @@ async def test_without_a_network_a_sentence_is_told(tmp_path: Path) -> None:
         (["BTCUSDT", "--start", "soon"], "'soon' is no time"),
         (["BTCUSDT"], "Missing option '--start'"),
         (["BTCUSDT", "--start", "2026-02", "--top", "0"], "Invalid value for '--top'"),
-        (["BTCUSDT", "--start", "2026-02", "--end", "2026-02"], "there is no minute that is over"),
+        (["BTCUSDT", "--start", "2026-02", "--end", "2026-02"], "the range is empty"),
         (["BTCUSDT", "--start", "2027-02"], "there is no minute that is over"),
         (["BTCUSD", "--start", "2026-02"], "did you mean 'BTCUSDT'"),
     ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from screener.cli import fetched
-from screener.cli.inputs import moment
+from screener.cli.inputs import moment, wrong_usage
 from screener.cli.output import dump, say
 
 if TYPE_CHECKING:
@@ -49,8 +49,13 @@ def fetch(
     ] = None,
     all_symbols: Annotated[bool, typer.Option("--all", help="All perpetuals.")] = False,
     quote: Annotated[
-        str, typer.Option(help="With --all and --top: the asset they are quoted in.")
-    ] = "USDT",
+        str | None,
+        typer.Option(
+            help="With --all and --top: the asset they are quoted in, by default USDT.",
+            metavar="ASSET",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="The N with the most turnover of the last day."),
@@ -74,9 +79,13 @@ def fetch(
     from screener.history import layout, rest, session
     from screener.history.choose import Target
 
+    if symbols and quote is not None:
+        raise wrong_usage("--quote goes with --all and --top, and symbols are named")
+    if all_symbols and top is not None:
+        raise wrong_usage("--all takes all of them, and --top some: give one of the two")
     kept = open_store(store)
     order = session.Order(
-        Target(tuple(symbols or ()), all_symbols, top, quote, include_delisted),
+        Target(tuple(symbols or ()), all_symbols, top, quote or "USDT", include_delisted),
         start,
         end,
         url or rest.REST_URL,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Filling = Literal["typical"] | None
 
-__all__ = ["as_options", "load_rules", "moment", "read", "read_of", "rule_problem"]
+__all__ = ["as_options", "load_rules", "moment", "read", "read_of", "rule_problem", "wrong_usage"]
 
 _NO_INPUT = (
     "no candles: give files of one-minute candles (CSV, zip, gz, parquet, Feather or JSON), "
@@ -79,9 +79,9 @@ def _timed(
     files: Sequence[str], demo: bool, read_files: Callable[[], pl.DataFrame]
 ) -> pl.DataFrame:
     if demo and files:
-        raise _wrong_usage("give files or --demo, not both")
+        raise wrong_usage("give files or --demo, not both")
     if not demo and not files:
-        raise _wrong_usage(_NO_INPUT)
+        raise wrong_usage(_NO_INPUT)
     began = perf_counter()
     with status("making a market" if demo else f"reading {len(files)} files"):
         frame = demo_market() if demo else read_files()
@@ -92,7 +92,8 @@ def _timed(
     return frame
 
 
-def _wrong_usage(text: str) -> typer.Exit:
+def wrong_usage(text: str) -> typer.Exit:
+    """Says what is wrong with how the command is used; to be raised."""
     say(f"error: {text}")
     return typer.Exit(2)
 

@@ -7,13 +7,13 @@ import os
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from screener.cli import kept
 from screener.cli.history import StoreOption, open_store
-from screener.cli.inputs import as_options, moment
+from screener.cli.inputs import as_options, moment, wrong_usage
 from screener.cli.output import console, dump, say, status
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ ArchiveUrl = Annotated[
     str | None, typer.Option(help="Where the archive is.", metavar="URL", show_default=False)
 ]
 
+_NO_FILES = "--symbol says whose the rows of files are, and no file is given"
+
 
 def check(
     names: Names = None,
@@ -95,7 +97,12 @@ def check(
 ) -> None:  # fmt: skip
     """Check minutes and tell what is wrong with them; nothing is changed."""
     if whole and (start is None or end is None):
-        _wrong_usage("--whole needs --start and --end")
+        raise wrong_usage("--whole needs --start and --end")
+    is_of_files = _are_files(names)
+    if is_of_files and store is not None:
+        raise wrong_usage("--store is for symbols in it, and files are given")
+    if symbol is not None and not is_of_files and not against:
+        raise wrong_usage(_NO_FILES)
     report = _report(names, start, end, whole, against, symbol, store)
     if html is not None:
         kept.write_page(html, report)
@@ -137,10 +144,17 @@ def repair(
 
     from screener.history import layout, rest
     from screener.history import repair as mending
+    from screener.history.times import range_ms
 
+    range_ms(start, end)
     if offline and doubts:
-        _wrong_usage("--doubts asks the source, and --offline asks nobody")
-    rows = _rows(names or [], symbol) if _are_files(names) else None
+        raise wrong_usage("--doubts asks the source, and --offline asks nobody")
+    if offline and (url is not None or archive_url is not None):
+        raise wrong_usage("--url and --archive-url say who is asked, and --offline asks nobody")
+    is_of_files = _are_files(names)
+    if symbol is not None and not is_of_files:
+        raise wrong_usage(_NO_FILES)
+    rows = _rows(names or [], symbol) if is_of_files else None
     symbols = None if rows is not None or not names else names
     folder = open_store(store)
     with kept.Bar().shown() as told:
@@ -191,6 +205,8 @@ def undo(
     """Bring back what a repair found, to the byte."""
     from screener.history import journal
 
+    if listed and (entry is not None or force):
+        raise wrong_usage("--list undoes nothing: give neither a repair nor --force with it")
     folder = open_store(store)
     if listed:
         known = journal.entries(folder)
@@ -258,11 +274,11 @@ def export(
 ) -> None:  # fmt: skip
     """Export minutes as one Parquet file, as the archive has them, or out of a database."""
     if (out is not None) + (archive is not None) + to_store != 1:
-        _wrong_usage("give one of --out, --archive and --to-store")
+        raise wrong_usage("give one of --out, --archive and --to-store")
     if to_store and database is None:
-        _wrong_usage("--to-store needs --database")
+        raise wrong_usage("--to-store needs --database")
     if out is not None and out.suffix != ".parquet":
-        _wrong_usage(f"{str(out)!r}: the name has to end with .parquet")
+        raise wrong_usage(f"{str(out)!r}: the name has to end with .parquet")
     source = kept.Minutes(open_store(store), symbols or None, start, end, database)
     with status("exporting"):
         document = source.export(out, archive)
@@ -308,7 +324,7 @@ def _are_files(names: list[str] | None) -> bool:
     files = [name for name in names if _is_file(name)]
     if 0 < len(files) < len(names):
         symbol = next(name for name in names if name not in files)
-        _wrong_usage(f"{files[0]!r} is a file and {symbol!r} is none: give files or symbols")
+        raise wrong_usage(f"{files[0]!r} is a file and {symbol!r} is none: give files or symbols")
     return bool(files)
 
 
@@ -331,8 +347,3 @@ def _rows(files: list[str], symbol: str | None) -> pl.DataFrame:
 
 def _rank(severity: str) -> int:
     return ("error", "warning", "notice").index(severity)
-
-
-def _wrong_usage(text: str) -> NoReturn:
-    say(f"error: {text}")
-    raise typer.Exit(2)

@@ -99,9 +99,16 @@ def doubt_lines(facts: Sequence[FileFacts]) -> list[str]:
 
 
 def between(rows: pl.DataFrame, start: int | None, end: int | None) -> pl.DataFrame:
-    """The rows that open in [start, end) ms."""
+    """The rows that open in [start, end) ms.
+
+    Raises:
+        DataError: The range cannot be.
+    """
     import polars as pl
 
+    from screener.history.times import range_ms
+
+    start, end = range_ms(start, end)
     if start is not None:
         rows = rows.filter(pl.col("open_time") >= start)
     return rows if end is None else rows.filter(pl.col("open_time") < end)
@@ -226,8 +233,12 @@ class Minutes:
     database: Path | None
 
     def export(self, out: Path | None, archive: Path | None) -> dict[str, Any]:
-        """Writes one Parquet file, or an archive, or into the store; tells what was written."""
-        from screener.history.export import export_archive, export_parquet
+        """Writes one Parquet file, or an archive, or into the store; tells what was written.
+
+        Raises:
+            DataError: There is no minute, or something cannot be read or written.
+        """
+        from screener.history.export import export_archive, export_parquet, nothing_to_export
         from screener.history.precedence import Merged
 
         if out is not None:
@@ -235,8 +246,12 @@ class Minutes:
         if archive is not None:
             return {"to": str(archive), **asdict(export_archive(self._frames(), archive))}
         merged = Merged()
+        rows = 0
         for frame in self._frames():
+            rows += frame.height
             merged.add(self.store.merge(frame))
+        if not rows:
+            raise nothing_to_export(self.store.root)
         return {"to": str(self.store.root), "rows": merged.inserted, **asdict(merged)}
 
     def _names(self) -> list[str]:

@@ -32,8 +32,8 @@ _HEADERS: Final = (
     ",".join(ARCHIVE_COLUMNS).encode(),
 )
 _LOCAL_HEADER: Final = 30
-_MOST_BYTES: Final = 1 << 30
-"""Far beyond the 5 MB of a month: a small zip that unpacks to this is made to fill the memory."""
+_MOST_BYTES: Final = 64 << 20
+"""Far beyond the 6 MB of a month: a small zip that unpacks to this is made to fill the memory."""
 
 
 def checksum(text: str | bytes, name: str) -> str:

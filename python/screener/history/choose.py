@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, SourceError
-from screener.history.times import DAY_MS, MINUTE_MS, iso
+from screener.history.times import DAY_MS, MINUTE_MS, iso, range_ms, whole_minutes
 
 if TYPE_CHECKING:
     from screener.history.rest import Universe
@@ -84,12 +84,14 @@ class Chosen:
 def span(start: int, end: int | None, now: int) -> tuple[int, int]:
     """The whole minutes of [start, end) that are over, ms; the very last may still change.
 
+    A start within a minute is rounded up, an end within one down.
+
     Raises:
-        DataError: There is none.
+        DataError: There is none, or an end is no time of 2009 to 2100.
     """
-    first = -(-start // MINUTE_MS) * MINUTE_MS
-    latest = (now - _SETTLED_MS) // MINUTE_MS * MINUTE_MS
-    last = latest if end is None else min(end // MINUTE_MS * MINUTE_MS, latest)
+    range_ms(start, end)
+    latest = now - _SETTLED_MS
+    first, last = whole_minutes(start, latest if end is None else min(end, latest))
     if first >= last:
         said = "now" if end is None else iso(end)
         raise DataError(

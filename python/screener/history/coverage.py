@@ -85,7 +85,7 @@ class Grid:
 
 def grid(report: HistoryReport) -> Grid | None:
     """The picture of a report; None where no symbol has a minute."""
-    shown = [entry for entry in report.symbols if entry.start < entry.end]
+    shown = [entry for entry in report.symbols if entry.end - entry.start >= MINUTE_MS]
     if not shown:
         return None
     start = min(entry.start for entry in shown) // DAY_MS * DAY_MS

@@ -18,7 +18,7 @@ from screener.history.atomic import file_error, try_lock
 from screener.history.checks.values import as_numbers, broken_rows
 from screener.history.precedence import RANKS, VALUES, schema
 from screener.history.stored import minutes_of, named_symbols
-from screener.history.times import as_ms, iso
+from screener.history.times import LATEST, iso, range_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -36,7 +36,12 @@ _TABLE_COLUMNS: Final = (
 )  # fmt: skip
 _STAGED: Final = ("time", *VALUES, "source", "revision")
 _RANK = "CASE {}.source " + " ".join(f"WHEN '{s}' THEN {r}" for s, r in RANKS.items()) + " END"
-_DIFFERS = "(" + " OR ".join(f"s.{name} IS NOT c.{name}" for name in VALUES) + ")"
+# What an arriving version does not know contradicts nothing.
+_DIFFERS = (
+    "("
+    + " OR ".join(f"(s.{name} IS NOT NULL AND s.{name} IS NOT c.{name})" for name in VALUES)
+    + ")"
+)
 _KEY = "c.exchange = :exchange AND c.symbol = :symbol AND c.time = s.time"
 _BETTER = f"{_RANK.format('s')} - {_RANK.format('c')}"
 _JOIN = f"FROM temp.staged AS s JOIN candles_1m AS c ON {_KEY}"
@@ -44,8 +49,8 @@ _JOIN = f"FROM temp.staged AS s JOIN candles_1m AS c ON {_KEY}"
 _OUTRANKED = f"SELECT count(*) {_JOIN} WHERE {_DIFFERS} AND {_BETTER} < 0"
 _CORRECT = (
     "UPDATE candles_1m AS c SET "  # noqa: S608
-    + ", ".join(f"{name} = s.{name}" for name in (*VALUES, "source"))
-    + ", revision = c.revision + (c.source <> 'synthetic'), event_time = NULL, "
+    + ", ".join(f"{name} = coalesce(s.{name}, c.{name})" for name in VALUES)
+    + ", source = s.source, revision = c.revision + (c.source <> 'synthetic'), event_time = NULL, "
     f"received_at = :now FROM temp.staged AS s WHERE {_KEY} AND {_DIFFERS} AND {_BETTER} >= 0"
 )
 _IMPROVE = (
@@ -116,12 +121,13 @@ def load(
         on_symbol: Told of each symbol before it is loaded.
 
     Raises:
-        DataError: A row cannot be, the file is no database of `screenerd`, or it cannot be
-            written. Symbols come one after the other: those before are in it whole, this one and
-            those after it not at all.
+        DataError: A row or the range cannot be, the file is no database of `screenerd`, or it
+            cannot be written. Symbols come one after the other: those before are in it whole, this
+            one and those after it not at all.
         StateError: A daemon uses the database.
     """
     file = Path(path)
+    range_ms(start, end)
     names = named_symbols(store, symbols)
     total = Loaded()
     with _alone(file), _refusing(file), closing(_writer(file)) as connection:
@@ -157,11 +163,10 @@ def read_database(
     import polars as pl
 
     file = Path(path)
-    low = 0 if start is None else as_ms(start)
-    high = 2**62 if end is None else as_ms(end)
+    low, high = range_ms(start, end)
     with _refusing(file), closing(_reader(file)) as connection:
         _refuse_foreign(connection, file)
-        rows = connection.execute(_READ, (exchange, symbol, low, high)).fetchall()
+        rows = connection.execute(_READ, (exchange, symbol, low or 0, high or LATEST)).fetchall()
     return pl.DataFrame(rows, schema=schema(), orient="row")
 
 

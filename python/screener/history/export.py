@@ -12,11 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from screener.errors import DataError
 from screener.history.atomic import file_error, replace_file
-from screener.history.layout import CHECKSUM_SUFFIX, archive_path, file_name
+from screener.history.layout import CHECKSUM_SUFFIX, plain_path
 from screener.history.times import MINUTE_MS, month_of
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["Exported", "export_archive", "export_parquet"]
+__all__ = ["Exported", "export_archive", "export_parquet", "nothing_to_export"]
 
 # The columns of the archive's files, in their order and under its names.
 _COLUMNS: Final = (
@@ -66,12 +65,13 @@ def export_archive(
         market: The archive's folder of the market: `futures/um` or `spot`.
 
     Raises:
-        DataError: A file cannot be written; those before it are there whole.
+        DataError: There is no minute, or a file cannot be written; those before it are there
+            whole.
     """
     done = Exported()
     for symbol, month, rows in _by_month(frames):
-        path = Path(folder) / unquote(archive_path(symbol, month, market=market)).lstrip("/")
-        name = file_name(symbol, month)
+        path = Path(folder) / plain_path(symbol, month, market=market)
+        name = path.name
         content = _zip(name, rows)
         digest = hashlib.sha256(content).hexdigest()
         try:
@@ -84,6 +84,8 @@ def export_archive(
         done.rows += rows.height
         done.files += 1
         done.bytes += len(content)
+    if not done.files:
+        raise nothing_to_export(Path(folder))
     return done
 
 
@@ -91,7 +93,8 @@ def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exporte
     """Write minutes into one Parquet file, without having all of them in memory.
 
     Raises:
-        DataError: The file cannot be written; what was there before still is.
+        DataError: There is no minute, or the file cannot be written; what was there before still
+            is.
     """
     import polars as pl
 
@@ -100,6 +103,8 @@ def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exporte
     try:
         frame.sink_parquet(scratch, compression="zstd", mkdir=False)
         rows = pl.scan_parquet(scratch, glob=False).select(pl.len()).collect().item()
+        if not rows:
+            raise nothing_to_export(target)
         size = scratch.stat().st_size
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
@@ -122,6 +127,15 @@ def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exporte
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
     return Exported(int(rows), 1, size)
+
+
+def nothing_to_export(path: Path) -> DataError:
+    """That there is no minute of what is meant; nothing was written."""
+    return DataError(
+        reason="there is no minute in this range: nothing is written",
+        path=path,
+        remedy="check --start and --end (`screener check` tells what is held)",
+    )
 
 
 def _by_month(frames: Iterable[pl.DataFrame]) -> Iterator[tuple[str, str, pl.DataFrame]]:

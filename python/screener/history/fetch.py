@@ -8,27 +8,36 @@ and the next one goes on with what is still missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, ScreenerError, SourceError
-from screener.history.absent import absent_spans, confirm_absent
+from screener.history.absent import absent_spans, confirm_absent, join
 from screener.history.archive import read_archive
 from screener.history.layout import file_name
-from screener.history.pieces import Got, clean
+from screener.history.pieces import Got, clean, tell_refused
 from screener.history.plan import Cost, Piece, Span, holes, minutes_in, plan_month, within, without
-from screener.history.precedence import Merged
+from screener.history.progress import Event, Fetched, Note, OnEvent
 from screener.history.rest import klines_frame
-from screener.history.times import MINUTE_MS, month_end, month_start, months_between
+from screener.history.times import (
+    MINUTE_MS,
+    month_end,
+    month_start,
+    months_between,
+    next_minute,
+    range_ms,
+    whole_minutes,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
 
     from screener.history.choose import Chosen
     from screener.history.store import Store
 
-__all__ = ["Event", "Fetched", "Note", "Source", "cost_of", "fetch_into"]
+__all__ = ["Event", "Fetched", "Note", "OnEvent", "Source", "cost_of", "fetch_into"]
 
 BATCH: Final = 8
 """Pieces of a month that are fetched together, and stored together."""
@@ -54,80 +63,17 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A step of progress.
-
-    Attributes:
-        symbol: Whose minutes.
-        period: The month, day or first minute of the piece; the month for what was held already.
-        minutes: How many of the wanted minutes are settled by it: stored, or found to be absent.
-        fetched: Whether it was fetched, and not held already.
-    """
-
-    symbol: str
-    period: str
-    minutes: int
-    fetched: bool
-
-
-OnEvent: TypeAlias = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A file that is not as it should be; its minutes came from elsewhere.
-
-    Attributes:
-        symbol: Whose.
-        period: Its month or day.
-        what: `missing`, or what is wrong with it.
-    """
-
-    symbol: str
-    period: str
-    what: str
-
-
-@dataclass(slots=True)
-class Fetched:
-    """What a run has done.
-
-    Attributes:
-        wanted: Minutes that were asked for, those before a listing left out.
-        held: How many were stored before.
-        absent: How many the source has not.
-        lacking: How many could be had nowhere, without the source having said that it has them not.
-        merged: What became of the rows.
-        misplaced: Rows that were left out: not at a minute, or in a file of another time.
-        files: Archive files that were used.
-        notes: Files that were not there, or not as they should be.
-        by_rest: Whether REST could be asked.
-    """
-
-    wanted: int = 0
-    held: int = 0
-    absent: int = 0
-    lacking: int = 0
-    merged: Merged = field(default_factory=Merged)
-    misplaced: int = 0
-    files: int = 0
-    notes: list[Note] = field(default_factory=list)
-    by_rest: bool = True
-
-    @property
-    def complete(self) -> bool:
-        """Whether every minute is stored that there is."""
-        return self.lacking == 0
-
-
 def work(chosen: Chosen, start: int, end: int) -> Iterator[tuple[str, str, int, int]]:
-    """The symbol, month, start and end (ms) of each piece of work, month by month."""
+    """The symbol, month, start and end (ms) of each piece of work, month by month.
+
+    All are whole minutes. A listing may begin and end within one: both minutes may have traded.
+    """
+    start, end = whole_minutes(start, end)
     for month in months_between(start, end):
         for symbol in chosen.symbols:
             since, until = chosen.listed.get(symbol, (None, None))
-            first = max(start, month_start(month), since or 0)
-            last = min(end, month_end(month), until or end)
+            first = max(start, month_start(month), (since or 0) // MINUTE_MS * MINUTE_MS)
+            last = min(end, month_end(month), end if until is None else next_minute(until))
             if first < last:
                 yield symbol, month, first, last
 
@@ -165,6 +111,7 @@ async def fetch_into(
     *,
     now: int,
     on_event: OnEvent | None = None,
+    checked: bool = False,
 ) -> Fetched:
     """Fetches what the store lacks of [start, end).
 
@@ -172,18 +119,21 @@ async def fetch_into(
         store: Where to.
         source: Where from.
         chosen: The symbols.
-        start: The first minute, ms.
-        end: The end of the last, ms; closed by `now`.
+        start: The first minute, ms; one within a minute is rounded up.
+        end: The end of the last, ms, closed by `now`; one within a minute is rounded down.
         now: The exchange's time, ms.
         on_event: Told of every step.
+        checked: Whether rows that cannot be are noted and left out, and their minutes stay missing
+            without being absent; by default they are stored as the source tells them.
 
     Raises:
-        DataError: The store cannot be read or written.
+        DataError: The range cannot be, or the store cannot be read or written.
         SourceError: The source does not answer. What has come until then is stored.
     """
+    range_ms(start, end)
     done = Fetched(by_rest=chosen.by_rest)
     todo = work(chosen, start, end)
-    run = _Run(store, source, now, done, on_event or (lambda _: None))
+    run = _Run(store, source, now, done, on_event or (lambda _: None), checked)
 
     failures: list[ScreenerError] = []
 
@@ -221,6 +171,7 @@ class _Run:
     now: int
     done: Fetched
     told: OnEvent
+    checked: bool = False
 
     async def month(self, symbol: str, month: str, start: int, end: int) -> None:
         """Fetches what is missing of a month, until nothing is left to try."""
@@ -234,6 +185,7 @@ class _Run:
         tried: set[str] = set()
         asked: list[Span] = []
         spare: list[pl.DataFrame] = []
+        refused: list[Span] = []
         by_rest = self.done.by_rest
         while pieces := plan_month(
             symbol, month, without(missing, asked), now=self.now, tried=tried, by_rest=by_rest
@@ -244,13 +196,14 @@ class _Run:
             # What REST was asked for is settled, unless it turned out that it cannot be asked.
             asked += [_span(each) for each in got if each.piece.kind == "rest" and by_rest]
             spare += [each.spare for each in got if each.spare is not None]
+            refused += self._refused(got)
             missing = await self._keep(symbol, month, (start, end), got)
             left = minutes_in(missing)
             self.told(Event(symbol, got[-1].piece.period, lacking - left, fetched=True))
             lacking = left
         if spare and missing:
             missing = await self._keep_spare(pl.concat(spare, how="diagonal"), missing)
-        await self._settle(symbol, missing, asked)
+        await self._settle(symbol, missing, without(asked, join(refused)))
         if lacking:
             self.told(Event(symbol, month, lacking, fetched=True))
 
@@ -278,7 +231,7 @@ class _Run:
             self.done.notes.append(Note(piece.symbol, piece.period, error.reason))
             return Got(piece)
         self.done.files += 1
-        return clean(piece, frame)
+        return self._clean(piece, frame)
 
     async def _by_rest(self, piece: Piece) -> Got:
         import polars as pl
@@ -294,7 +247,21 @@ class _Run:
             if rows is None:
                 return Got(piece, unanswered=True)
             frames.append(klines_frame(rows, piece.symbol, now=self.now))
-        return clean(piece, pl.concat(frames, how="diagonal"))
+        return self._clean(piece, pl.concat(frames, how="diagonal"))
+
+    def _clean(self, piece: Piece, frame: pl.DataFrame) -> Got:
+        return clean(piece, frame, now=self.now if self.checked else None)
+
+    def _refused(self, got: list[Got]) -> list[Span]:
+        """Notes the rows that were left out; their minutes: the source has them, so to say."""
+        spans: list[Span] = []
+        for each in got:
+            if each.refused is not None and each.refused.height:
+                piece = each.piece
+                note = Note(piece.symbol, piece.period, tell_refused(each.refused))
+                self.done.notes.append(note)
+                spans += [(at, at + MINUTE_MS) for at in each.refused["open_time"].to_list()]
+        return spans
 
     async def _keep(self, symbol: str, month: str, wanted: Span, got: list[Got]) -> list[Span]:
         """Stores what has come; what is missing now."""
@@ -320,7 +287,8 @@ class _Run:
 
     async def _settle(self, symbol: str, missing: list[Span], asked: list[Span]) -> None:
         """What REST was asked for and has not is absent, once it is old enough."""
-        sure = self.now - _SURE_AFTER
+        # The minute that is not yet an hour old as a whole may still come.
+        _, sure = whole_minutes(0, self.now - _SURE_AFTER)
         absent = [part for low, high in asked for part in within(missing, low, min(high, sure))]
         await asyncio.to_thread(
             confirm_absent, self.store, symbol, absent, source="rest", asked_at=self.now

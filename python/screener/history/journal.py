@@ -3,9 +3,12 @@
 ```
 <root>/exchange=binance/.journal/2025-03-01T08-12-00/
     entry.json           what was done, to which files, and what they are before and after
-    quarantine.parquet   the rows that were taken out, each with its reason
+    quarantine.parquet.kept
+                         the rows that were taken out, each with its reason
     before/0001          the files as they were
 ```
+
+No name here ends in `.parquet`: who reads all such files of the store reads minutes.
 
 The files before are links to the same bytes (the store replaces files and never writes into one),
 so an entry costs next to nothing until something is changed.
@@ -14,16 +17,16 @@ so an entry costs next to nothing until something is changed.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
-from screener.errors import DataError, StateError
+from screener.errors import StateError
 from screener.history import layout
 from screener.history.atomic import file_error, replace_file, try_lock
+from screener.history.entry import ENTRY, Changed, Entry, read_entry, write_entry
 from screener.history.times import iso
 
 if TYPE_CHECKING:
@@ -35,48 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Changed", "Entry", "alone", "begin", "entries", "finish", "folder_of", "undo"]
 
 _FOLDER: Final = ".journal"
-_ENTRY: Final = "entry.json"
-_SCHEMA: Final = 1
-
-State = Literal["begun", "done", "undone"]
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A file that a repair may change.
-
-    Attributes:
-        symbol: Whose.
-        name: Its name in the symbol's folder.
-        kept: Where the entry keeps what it was, or None where it was not there.
-        before: SHA-256 of what it was, or None; unknown while `begun`.
-        after: SHA-256 of what it became, or None where it is gone; unknown while `begun`.
-    """
-
-    symbol: str
-    name: str
-    kept: str | None
-    before: str | None = None
-    after: str | None = None
-
-
-@dataclass(slots=True)
-class Entry:
-    """What one repair did.
-
-    Attributes:
-        id: Its name.
-        at: When it began, ms.
-        state: begun (killed while it ran), done or undone.
-        files: What it changed.
-        told: Its counts, as `Repaired` has them.
-    """
-
-    id: str
-    at: int
-    state: State
-    files: list[Changed]
-    told: dict[str, Any] = field(default_factory=dict)
 
 
 def begin(store: Store, files: Iterable[tuple[str, str]], at: int) -> Entry:
@@ -98,7 +59,7 @@ def begin(store: Store, files: Iterable[tuple[str, str]], at: int) -> Entry:
             for number, (symbol, name) in enumerate(files, start=1)
         ]
         entry = Entry(folder.name, at, "begun", kept)
-        _write(folder, entry)
+        write_entry(folder, entry)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise file_error(error, folder, "the journal cannot be written") from error
@@ -108,11 +69,13 @@ def begin(store: Store, files: Iterable[tuple[str, str]], at: int) -> Entry:
 def finish(store: Store, entry: Entry, told: dict[str, Any]) -> Entry:
     """Records what became of the files; those that nobody changed are left out.
 
+    Also after a repair that failed, so that what it changed can be told from what comes later.
+
     Raises:
         DataError: The journal cannot be written; the entry stays `begun` and can be undone.
     """
     folder = folder_of(store, entry.id)
-    changed = []
+    changed, idle = [], []
     try:
         for file in entry.files:
             path = store.folder(file.symbol) / file.name
@@ -120,11 +83,15 @@ def finish(store: Store, entry: Entry, told: dict[str, Any]) -> Entry:
                 before = None if file.kept is None else _digest(folder / file.kept)
                 changed.append(replace(file, before=before, after=_digest(path)))
             elif file.kept is not None:
-                (folder / file.kept).unlink(missing_ok=True)
+                idle.append(folder / file.kept)
         done = Entry(entry.id, entry.at, "done", changed, told)
-        _write(folder, done)
-        if not changed and not told.get("quarantined"):
+        # The entry first: as long as it is `begun`, undoing needs all that is kept.
+        write_entry(folder, done)
+        if _is_idle(done):
             shutil.rmtree(folder)
+        else:
+            for path in idle:
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise file_error(error, folder, "the journal cannot be written") from error
     return done
@@ -142,7 +109,7 @@ def touched(store: Store, entry: Entry) -> bool:
 def alone(store: Store) -> Iterator[None]:
     """Holds the journal: what is repaired or undone is so by one process at a time.
 
-    Entries that were begun and changed nothing are removed.
+    Entries that changed nothing are removed, which a kill left.
 
     Raises:
         StateError: Another repair or undoing runs.
@@ -157,7 +124,8 @@ def alone(store: Store) -> Iterator[None]:
                     reason=f"another repair of {store.root} runs", remedy="wait until it has ended"
                 )
             for entry in entries(store):
-                if entry.state == "begun" and not touched(store, entry):
+                is_begun = entry.state == "begun"
+                if _is_idle(entry) or (is_begun and not touched(store, entry)):
                     shutil.rmtree(folder_of(store, entry.id), ignore_errors=True)
             yield
     except OSError as error:
@@ -172,10 +140,10 @@ def entries(store: Store) -> list[Entry]:
     """
     root = _root(store)
     try:
-        names = sorted(path.name for path in root.iterdir() if (path / _ENTRY).exists())
+        names = sorted(path.name for path in root.iterdir() if (path / ENTRY).exists())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [_read(store, name) for name in names]
+    return [read_entry(folder_of(store, name)) for name in names]
 
 
 def undo(store: Store, name: str | None = None, *, force: bool = False) -> Entry:
@@ -184,7 +152,8 @@ def undo(store: Store, name: str | None = None, *, force: bool = False) -> Entry
     Args:
         store: Whose files.
         name: The entry; by default the newest that is not undone.
-        force: Also where a file was changed by something else since.
+        force: Also where a file was changed by something else since, or may have been: a repair
+            that was killed does not know what it left.
 
     Returns:
         The entry, now `undone`.
@@ -213,7 +182,7 @@ def _undone(store: Store, entry: Entry) -> Entry:
                     if file.symbol == symbol:
                         _bring_back(folder, home / file.name, file)
         undone = Entry(entry.id, entry.at, "undone", entry.files, entry.told)
-        _write(folder, undone)
+        write_entry(folder, undone)
     except OSError as error:
         raise file_error(error, folder, "the repair cannot be undone") from error
     return undone
@@ -270,6 +239,11 @@ def _is_as_kept(folder: Path, file: Changed, target: Path) -> bool:
     return same or _digest(folder / file.kept) == _digest(target)
 
 
+def _is_idle(entry: Entry) -> bool:
+    """Whether an entry is done, and there is nothing to undo in it."""
+    return entry.state == "done" and not entry.files and not entry.told.get("quarantined")
+
+
 def _digest(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
@@ -285,28 +259,6 @@ def _bring_back(folder: Path, target: Path, file: Changed) -> None:
         target.unlink(missing_ok=True)
     else:
         replace_file(target, (folder / file.kept).read_bytes())
-
-
-def _write(folder: Path, entry: Entry) -> None:
-    content = json.dumps({"schema": _SCHEMA, **asdict(entry)}, indent=1, ensure_ascii=False)
-    replace_file(folder / _ENTRY, (content + "\n").encode())
-
-
-def _read(store: Store, name: str) -> Entry:
-    path = folder_of(store, name) / _ENTRY
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("schema") != _SCHEMA:
-            raise ValueError("another schema")  # noqa: TRY301
-        return Entry(**{**content, "files": [Changed(**file) for file in content["files"]]})
-    except OSError as error:
-        raise file_error(error, path, "the journal cannot be read") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            reason=f"the entry of the journal is damaged: {error}",
-            path=path,
-            remedy="move its folder away: what it could undo is in its folder `before`",
-        ) from error
 
 
 # -- refusals ------------------------------------------------------------------------------------
@@ -340,12 +292,17 @@ def _refuse_later(known: list[Entry], entry: Entry) -> None:
 
 
 def _refuse_changed(store: Store, entry: Entry) -> None:
-    """A repair that was killed does not know what it left, so it is believed to have left this."""
-    if entry.state == "begun":
-        return
+    folder = folder_of(store, entry.id)
     for file in entry.files:
         path = store.folder(file.symbol) / file.name
-        if _digest(path) not in (file.before, file.after):
+        if entry.state == "begun" and not _is_as_kept(folder, file, path):
+            raise StateError(
+                reason=f"the repair {entry.id} was killed, and it is not known whether it or"
+                f" something later changed {path}",
+                remedy="to bring back what it was, and lose what came since, undo it with force"
+                " (--force); nothing was changed now",
+            )
+        if entry.state == "done" and _digest(path) not in (file.before, file.after):
             raise StateError(
                 reason=f"{path} was changed after the repair {entry.id}",
                 remedy="to lose what came since, undo it with force; nothing was changed now",

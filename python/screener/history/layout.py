@@ -20,6 +20,7 @@ __all__ = [
     "file_months",
     "file_name",
     "month_path",
+    "plain_path",
     "symbol_folder",
     "symbol_of",
 ]
@@ -35,6 +36,7 @@ ROOT_VARIABLE = "SCREENER_HISTORY"
 
 _SYMBOL = "symbol="
 _SUFFIX = ".parquet"
+_NO_NAME = '%/\\:*?"<>|'
 _DAY_LENGTH = len("2025-02-03")
 
 
@@ -67,6 +69,26 @@ def archive_path(symbol: str, period: str, *, market: str = "futures/um") -> str
     kind = "daily" if len(period) == _DAY_LENGTH else "monthly"
     encoded = quote(symbol, safe="")
     return f"/data/{market}/{kind}/klines/{encoded}/1m/{file_name(encoded, period)}"
+
+
+def plain_path(symbol: str, month: str, *, market: str = "futures/um") -> Path:
+    """Where a monthly file of the archive lies in a folder; the symbol is in its plain name.
+
+    What would lead elsewhere or is no part of a file's name stays percent-encoded: slashes,
+    control characters, `%`, and dots in front, which name other folders or hide a file.
+
+    Example:
+        >>> plain_path("币安人生USDT", "2025-02").name
+        '币安人生USDT-1m-2025-02.zip'
+        >>> plain_path("../x", "2025-02").parts[-3:]
+        ('%2E%2E%2Fx', '1m', '%2E%2E%2Fx-1m-2025-02.zip')
+    """
+    plain = "".join(
+        quote(one, safe="") if one in _NO_NAME or not one.isprintable() else one for one in symbol
+    )
+    dots = len(plain) - len(plain.lstrip("."))
+    plain = "%2E" * dots + plain[dots:]
+    return Path("data", market, "monthly", "klines", plain, "1m", file_name(plain, month))
 
 
 def default_root() -> Path:

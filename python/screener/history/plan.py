@@ -20,6 +20,7 @@ from screener.history.times import (
     iso,
     month_end,
     month_start,
+    whole_minutes,
 )
 from screener.history.weight import klines_weight
 
@@ -134,9 +135,12 @@ def minutes_in(spans: Collection[Span]) -> int:
 
 
 def holes(times: pl.Series, start: int, end: int) -> list[Span]:
-    """The minutes of [start, end) that are not among ascending open times."""
+    """The whole minutes of [start, end) that are not among ascending open times."""
     import polars as pl
 
+    start, end = whole_minutes(start, end)
+    if start >= end:
+        return []
     inside = times.filter(times.is_between(start, end, closed="left"))
     edges = pl.concat(
         [
@@ -152,14 +156,20 @@ def holes(times: pl.Series, start: int, end: int) -> list[Span]:
 
 
 def without(spans: Sequence[Span], taken: Collection[Span]) -> list[Span]:
-    """What is left of ascending spans when others are taken out of them."""
+    """What is left of ascending spans when others are taken out of them, in whole minutes.
+
+    A minute of which a part is taken is taken.
+    """
     left = list(spans)
     for low, high in taken:
         left = (
             [
                 part
                 for start, end in left
-                for part in ((start, min(end, low)), (max(start, high), end))
+                for part in (
+                    whole_minutes(start, min(end, low)),
+                    whole_minutes(max(start, high), end),
+                )
                 if part[0] < part[1]
             ]
             if any(start < high and low < end for start, end in left)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from screener.errors import DataError
+from screener.history.times import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,14 +32,15 @@ VALUES: Final = (
     "taker_buy_volume",
     "taker_buy_quote_volume",
 )
-"""The numbers of a minute: two versions with the same ones are equal, wherever they came from."""
+"""The numbers of a minute: two versions with the same ones are equal, wherever they came from.
+
+One that is null is unknown: it contradicts nothing, and takes no known one's place.
+"""
 
 COLUMNS: Final = ("symbol", "open_time", *VALUES, "source", "revision")
 """The columns of a stored minute."""
 
 _OPTIONAL = ("trades", "taker_buy_volume", "taker_buy_quote_volume")
-# 2009 to 2100: what lies outside is a stamp in another unit, and no file has its name.
-_EARLIEST, _LATEST = 1_230_768_000_000, 4_133_980_800_000
 
 
 @dataclass(slots=True)
@@ -149,11 +151,11 @@ def _refuse_times(times: pl.Series) -> None:
     if not len(times) or (
         isinstance(low, int)
         and isinstance(high, int)
-        and _EARLIEST <= low <= high < _LATEST
+        and EARLIEST <= low <= high < LATEST
         and not times.null_count()
     ):
         return
-    wrong = ~times.is_between(_EARLIEST, _LATEST, closed="left").fill_null(value=False)
+    wrong = ~times.is_between(EARLIEST, LATEST, closed="left").fill_null(value=False)
     row = wrong.arg_true()[0]
     raise DataError(
         reason=f"{times[row]} is no time of the years 2009 to 2100 in ms since 1970",
@@ -181,27 +183,43 @@ def _rank(column: str) -> pl.Expr:
     return pl.col(column).replace_strict(dict(RANKS), return_dtype=pl.Int8)
 
 
-def _same(suffix: str) -> pl.Expr:
-    """Whether the values of a row equal those with a suffix; NaN equals NaN."""
+def _agrees(arriving: str = "", *, held: str = "") -> pl.Expr:
+    """Whether what an arriving version knows is what is held; NaN equals NaN.
+
+    Args:
+        arriving: The suffix of its columns.
+        held: That of the columns of what is held.
+    """
     import polars as pl
 
-    return pl.all_horizontal(pl.col(name).eq_missing(pl.col(name + suffix)) for name in VALUES)
+    return pl.all_horizontal(
+        pl.col(name + arriving).is_null() | pl.col(name + arriving).eq_missing(pl.col(name + held))
+        for name in VALUES
+    )
 
 
 def winners(frame: pl.DataFrame, counts: Merged) -> pl.DataFrame:
     """One row a minute of one symbol, sorted by time, of rows that conform.
 
-    Of several versions the one from the best source is taken, among equals the last.
+    Of several versions the one from the best source is taken, among equals the last; what it does
+    not know is taken from the one before it.
     """
+    import polars as pl
+
     times = frame["open_time"]
     if len(times) < 2 or bool((times.diff().slice(1) > 0).all()):
         return frame
     ordered = frame.with_columns(_rank("source").alias("rank")).sort(
         "open_time", "rank", maintain_order=True
     )
-    kept = ordered.unique("open_time", keep="last", maintain_order=True)
+    if any(ordered[name].null_count() for name in VALUES):
+        filled = [pl.col(name).forward_fill().over("open_time") for name in VALUES]
+        versions = ordered.with_columns(filled)
+    else:
+        versions = ordered
+    kept = versions.unique("open_time", keep="last", maintain_order=True)
     compared = ordered.join(kept, on="open_time", suffix="_kept", maintain_order="left")
-    equal = int(compared.select(_same("_kept").sum()).item())
+    equal = int(compared.select(_agrees(held="_kept").sum()).item())
     counts.duplicate += equal - kept.height
     counts.conflicting += ordered.height - equal
     return kept.drop("rank").sort("open_time")
@@ -242,10 +260,11 @@ def _judged(held: pl.DataFrame, arrived: pl.DataFrame, known: int, counts: Merge
     )
     asked = pl.col("source_new").is_not_null()
     better = _rank("source_new") - _rank("source")
+    agrees = _agrees("_new")
     judged = both.with_columns(
-        replaced=asked & ~_same("_new") & (better >= 0),
-        improved=asked & _same("_new") & (better > 0),
-        outranked=asked & ~_same("_new") & (better < 0),
+        replaced=asked & ~agrees & (better >= 0),
+        improved=asked & agrees & (better > 0),
+        outranked=asked & ~agrees & (better < 0),
     )
     told = judged.select(pl.col("replaced", "improved", "outranked").sum()).row(0)
     counts.corrected += told[0]
@@ -255,7 +274,14 @@ def _judged(held: pl.DataFrame, arrived: pl.DataFrame, known: int, counts: Merge
     if not (told[0] or told[1]):
         return held
     replaced = pl.col("replaced")
-    values = [pl.when(replaced).then(name + "_new").otherwise(name).alias(name) for name in VALUES]
+    # What the better version does not know stays as it was.
+    values = [
+        pl.when(replaced & pl.col(name + "_new").is_not_null())
+        .then(name + "_new")
+        .otherwise(name)
+        .alias(name)
+        for name in VALUES
+    ]
     # What was absent had no version, so the first real one is revision 0.
     revised = pl.col("revision") + (replaced & (pl.col("source") != "synthetic")).cast(pl.Int32)
     source = pl.when(replaced | pl.col("improved")).then("source_new").otherwise("source")

@@ -2,7 +2,8 @@
 
 The order makes every moment safe to be killed in: the journal keeps the files as they are, then
 rows that cannot be go to its quarantine and out of their months, then the source is asked. What is
-stored after a kill is whole; the next repair goes on, and either can be undone.
+stored after a kill is whole; the next repair goes on, and either can be undone (the killed one with
+force: it left no word of what it changed).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from screener.errors import DataError
 from screener.history import journal
-from screener.history.absent import absent_spans
 from screener.history.choose import Chosen
 from screener.history.fetch import fetch_into
 from screener.history.layout import ARCHIVE_URL
+from screener.history.pieces import sort_out, tell_refused
 from screener.history.plan import Span, minutes_in, within
 from screener.history.precedence import Merged
 from screener.history.quarantine import Added, impossible_stored, take_out
@@ -25,7 +26,16 @@ from screener.history.rest import PAGE, REST_URL, klines_frame
 from screener.history.session import connected
 from screener.history.store import Store
 from screener.history.stored import check_stored, named_symbols
-from screener.history.times import MINUTE_MS, Moment, as_ms, month_of, months_between
+from screener.history.synthetic import make_up
+from screener.history.times import (
+    MINUTE_MS,
+    Moment,
+    as_ms,
+    iso,
+    month_of,
+    months_between,
+    whole_minutes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -53,7 +63,7 @@ class Repaired:
         lacking: Minutes that are still missing, and nobody said that they do not exist.
         synthetic: Flat minutes made up for absent ones, marked as such.
         doubts: Rows that were hard to believe, and asked about again.
-        notes: What the source has not as it should be, a line each.
+        notes: What the source has not as it should be and rows that were left out, a line each.
     """
 
     entry: str | None = None
@@ -97,8 +107,8 @@ async def repair(
         start: From when on; by default, and at the earliest, from a symbol's first minute.
         end: Until when; by default until the end of a symbol's last minute.
         now: The time, ms.
-        rows: Minutes to add first, such as `read_klines` gives; without `symbols` only theirs are
-            mended.
+        rows: Minutes to add first, such as `read_klines` gives: those of `symbols` that open in
+            [start, end). Without `symbols` only theirs are mended.
         doubts: Also ask again for minutes that are hard to believe; the answer is kept where the
             source ranks as high as what is stored.
         synthetic: Put flat candles, marked `synthetic`, where the source was found to have none.
@@ -107,31 +117,34 @@ async def repair(
     Raises:
         DataError: The store or the journal cannot be read or written.
         StateError: Another repair of the store runs.
-        SourceError: The source does not answer. What was mended until then stays, and its entry
-            in the journal is `begun`: it can be undone, and the next repair goes on.
+        SourceError: The source does not answer. What was mended until then stays and is in the
+            journal: it can be undone, and the next repair goes on.
     """
-    new = Added(rows, now)
+    new = Added(rows, now, symbols, start, end)
     if symbols is None and new.names:
         symbols = new.names
-    names = list(symbols or ()) if new.names else named_symbols(store, symbols)
+    names = list(dict.fromkeys(symbols or ())) if new.names else named_symbols(store, symbols)
     with journal.alone(store):
         entry = journal.begin(store, _files(store, names, start, end, new, now), now)
-        done = Repaired(entry.id)
-        broken = [impossible_stored(store, name, start, end, now) for name in names]
-        done.quarantined = take_out(store, entry, new.refused, broken)
-        if new.rows is not None:
-            done.merged.add(store.merge(new.rows))
-        spans = {name: _span(store, name, start, end, now) for name in names}
-        if source is not None:
-            try:
+        done = Repaired(entry.id, notes=new.notes)
+        try:
+            broken = [impossible_stored(store, name, start, end, now) for name in names]
+            done.quarantined = take_out(store, entry, new.refused, broken)
+            if new.rows is not None:
+                done.merged.add(store.merge(new.rows))
+            spans = {name: _span(store, name, start, end, now) for name in names}
+            if source is not None:
                 await _ask(store, source, spans, now, done, on_event)
                 asked = [*new.disputed, *(_doubted(store, spans) if doubts else [])]
                 await _ask_again(store, source, asked, spans, now, done)
-            except BaseException:
-                _wait_for_writes(store, names)
-                raise
-        if synthetic:
-            _make_up(store, spans, done)
+            if synthetic:
+                done.synthetic = make_up(store, spans)
+        except BaseException:
+            _wait_for_writes(store, names)
+            # What failed says more than that the journal could not be written either.
+            with suppress(DataError):
+                journal.finish(store, entry, done.to_dict())
+            raise
         journal.finish(store, entry, done.to_dict())
     if not done.changed:
         done.entry = None
@@ -146,9 +159,12 @@ def _files(
     new: Added,
     now: int,
 ) -> list[tuple[str, str]]:
-    """Every file that may be changed: held months, those of added rows, those of holes between."""
+    """Every file that may be changed: held months, those of added rows, those of holes between.
+
+    Nothing is fetched that opens after now, yet what is held of such minutes is taken out.
+    """
     low = None if start is None else month_of(as_ms(start))
-    high = None if end is None else month_of(min(as_ms(end), now))
+    high = None if end is None else month_of(as_ms(end))
     files = []
     for name in names:
         months = set(store.months(name))
@@ -156,8 +172,8 @@ def _files(
             mine = new.rows.filter(symbol=name)["open_time"].to_list()
             months |= {month_of(at) for at in (min(mine), max(mine))} if mine else set()
         known = sorted(months)
-        if known and high is not None:
-            known.append(high)
+        if known and end is not None:
+            known.append(month_of(min(as_ms(end), now)))
         inside = _months_through(known)
         files += [
             (name, f"{month}.parquet")
@@ -177,7 +193,7 @@ def _months_through(months: list[str]) -> list[str]:
 def _span(
     store: Store, symbol: str, start: Moment | None, end: Moment | None, now: int
 ) -> Span | None:
-    """What a symbol should have: from its first minute on, to its last or to `end`."""
+    """The whole minutes a symbol should have: from its first on, to its last or to `end`."""
     months = store.months(symbol)
     if not months:
         return None
@@ -185,7 +201,7 @@ def _span(
     last = cast("int", store.times(symbol, months[-1]).max())
     low = first if start is None else max(as_ms(start), first)
     high = last + MINUTE_MS if end is None else as_ms(end)
-    span = (low, min(high, now // MINUTE_MS * MINUTE_MS))
+    span = whole_minutes(low, min(high, now))
     return span if span[0] < span[1] else None
 
 
@@ -213,7 +229,9 @@ async def _ask(
     first = min(low for low, _ in known.values())
     last = max(high for _, high in known.values())
     chosen = Chosen(tuple(known), dict(known))
-    fetched = await fetch_into(store, source, chosen, first, last, now=now, on_event=on_event)
+    fetched = await fetch_into(
+        store, source, chosen, first, last, now=now, on_event=on_event, checked=True
+    )
     done.merged.add(fetched.merged)
     done.absent += fetched.absent
     done.lacking += fetched.lacking
@@ -235,7 +253,9 @@ async def _ask_again(
                 until = min(high, at + PAGE * MINUTE_MS)
                 rows = await source.klines(symbol, at, until)
                 done.doubts += minutes_in([(at, until)])
-                frame = klines_frame(rows or [], symbol, now=now)
+                frame, refused = sort_out(klines_frame(rows or [], symbol, now=now), now)
+                if refused.height:
+                    done.notes.append(f"{symbol} {iso(at)[:16]}: {tell_refused(refused)}")
                 done.merged.add(store.merge(frame, source="rest"))
 
 
@@ -249,44 +269,6 @@ def _doubted(store: Store, spans: dict[str, Span | None]) -> list[tuple[str, int
         if kind in entry.runs
         for first, minutes in entry.runs[kind].iter_rows()
     ]
-
-
-# -- synthetic -----------------------------------------------------------------------------------
-
-
-def _make_up(store: Store, spans: dict[str, Span | None], done: Repaired) -> None:
-    """Flat candles at the last close where the source has none, each marked as made up."""
-    for name, span in spans.items():
-        if span is None:
-            continue
-        for low, high in within(absent_spans(store, name), *span):
-            rows = _flat(store, name, low, high)
-            if rows is not None:
-                told = store.merge(rows, source="synthetic")
-                done.synthetic += told.inserted
-
-
-def _flat(store: Store, symbol: str, low: int, high: int) -> pl.DataFrame | None:
-    """The minutes of [low, high) that are not held, at the close before; None before the first."""
-    import polars as pl
-
-    before = store.scan(symbol, None, low).select("open_time", "close").last().collect()
-    held = store.scan(symbol, low, high).select("open_time").collect()["open_time"]
-    if before.is_empty():
-        return None
-    times = pl.Series("open_time", range(low, high, MINUTE_MS), dtype=pl.Int64)
-    close = float(before["close"][0])
-    return pl.DataFrame({"open_time": times.filter(~times.is_in(held.implode()))}).select(
-        pl.lit(symbol).alias("symbol"),
-        "open_time",
-        *(pl.lit(close).alias(name) for name in ("open", "high", "low", "close")),
-        *(
-            pl.lit(0.0).alias(name)
-            for name in ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
-        ),
-        pl.lit(0).alias("trades"),
-        pl.lit("synthetic").alias("source"),
-    )
 
 
 def repair_minutes(

@@ -21,7 +21,7 @@ from screener.errors import DataError
 from screener.history import layout
 from screener.history.atomic import file_error, lock, remove_scratch, replace_file
 from screener.history.precedence import COLUMNS, Merged, Source, conform, empty, merge, winners
-from screener.history.times import Moment, as_ms, month_of
+from screener.history.times import Moment, month_of, range_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -156,6 +156,10 @@ class Store:
             A lazy frame with the columns of `read`; only the files and columns that a query needs
             are read.
 
+        Raises:
+            DataError: A moment is no time of 2009 to 2100, or the start does not come before the
+                end.
+
         Example:
             >>> store = Store("history")
             >>> store.scan("BTCUSDT", "2025-02", "2025-03").collect().height
@@ -163,8 +167,7 @@ class Store:
         """
         import polars as pl
 
-        low = None if start is None else as_ms(start)
-        high = None if end is None else as_ms(end)
+        low, high = range_ms(start, end)
         first = "" if low is None else month_of(low)
         named = self.symbols if symbols is None else symbols
         names = [named] if isinstance(named, str) else list(named)

@@ -10,7 +10,7 @@ from screener.history.absent import absent_spans
 from screener.history.checks import as_numbers, by_symbol, check_symbol, conclude
 from screener.history.checks.minutes import make_runs
 from screener.history.precedence import COLUMNS
-from screener.history.times import MINUTE_MS, as_ms
+from screener.history.times import MINUTE_MS, as_ms, opening, range_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -59,10 +59,12 @@ def check_stored(
         The report.
 
     Raises:
-        DataError: Nothing is stored of a symbol, a file is damaged, or a moment is no time.
+        DataError: Nothing is stored of a symbol, a file is damaged, a moment is no time, or the
+            start does not come before the end.
     """
+    ends = range_ms(start, end)
     names = named_symbols(store, symbols)
-    low, high = (None if at is None or not whole else as_ms(at) for at in (start, end))
+    low, high = opening(*ends) if whole else (None, None)
     others = {} if against is None else dict(by_symbol(as_numbers(against)))
 
     def look(name: str) -> SymbolCheck:

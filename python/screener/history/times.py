@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DAY_MS",
+    "EARLIEST",
+    "LATEST",
     "MINUTE_MS",
     "Moment",
     "as_ms",
@@ -25,6 +27,9 @@ __all__ = [
     "month_start",
     "months_between",
     "next_minute",
+    "opening",
+    "range_ms",
+    "whole_minutes",
 ]
 
 MINUTE_MS = 60_000
@@ -34,6 +39,8 @@ Moment: TypeAlias = int | str | datetime
 """Milliseconds since 1970, ISO 8601 text or a datetime; what names no zone is UTC."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# 2009 to 2100: what lies outside is a stamp in another unit, and no file has its name.
+EARLIEST, LATEST = 1_230_768_000_000, 4_133_980_800_000
 # Fewer digits are a year or a date, not milliseconds.
 _LEAST_DIGITS = 12
 
@@ -70,6 +77,32 @@ def _parsed(text: str) -> datetime:
         ) from error
 
 
+def range_ms(start: Moment | None, end: Moment | None) -> tuple[int | None, int | None]:
+    """The ends of a range in milliseconds since 1970, UTC; an end that is open stays `None`.
+
+    Raises:
+        DataError: An end is no time or none of the years 2009 to 2100, or the start does not come
+            before the end.
+
+    Example:
+        >>> range_ms("2025-02", None)
+        (1738368000000, None)
+    """
+    low, high = (None if at is None else as_ms(at) for at in (start, end))
+    for name, at in (("start", low), ("end", high)):
+        if at is not None and not EARLIEST <= at <= LATEST:
+            raise DataError(
+                reason=f"the {name}, {at}, is no time of the years 2009 to 2100 in ms since 1970",
+                remedy="write it like 2025-02-03T02:10, or in milliseconds (13 digits)",
+            )
+    if low is not None and high is not None and low >= high:
+        raise DataError(
+            reason=f"the range is empty: it starts at {iso(low)} and ends at {iso(high)}",
+            remedy="let the start come before the end",
+        )
+    return low, high
+
+
 def iso(milliseconds: int) -> str:
     """A moment as text, such as `2025-02-03T02:10:00Z`."""
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
@@ -79,6 +112,24 @@ def iso(milliseconds: int) -> str:
 def next_minute(milliseconds: int) -> int:
     """The first minute that begins at or after a moment."""
     return -(-milliseconds // MINUTE_MS) * MINUTE_MS
+
+
+def opening(start: int | None, end: int | None) -> tuple[int | None, int | None]:
+    """The minutes that open in [start, end) ms, as `scan` takes them: both ends rounded up."""
+    low, high = (None if at is None else next_minute(at) for at in (start, end))
+    return low, high
+
+
+def whole_minutes(start: int, end: int) -> tuple[int, int]:
+    """The minutes that lie whole in [start, end) ms: the start rounded up, the end down.
+
+    Where there is none, the end is not after the start.
+
+    Example:
+        >>> whole_minutes(1_738_368_000_001, 1_738_368_119_999)
+        (1738368060000, 1738368060000)
+    """
+    return next_minute(start), end // MINUTE_MS * MINUTE_MS
 
 
 def month_of(milliseconds: int) -> str:

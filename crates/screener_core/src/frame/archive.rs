@@ -36,6 +36,8 @@ const TENS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
+/// Bytes of the shortest line: eleven digits, eleven commas, an empty cell and the end.
+const SHORTEST_LINE: usize = 23;
 /// More digits may overflow.
 const MOST_DIGITS: usize = 18;
 
@@ -57,7 +59,7 @@ impl Minutes {
     /// Cost: one pass over the bytes.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let lines = most_lines(text);
         let mut minutes = Self {
             open_time: Vec::with_capacity(lines),
             values: std::array::from_fn(|_| Vec::with_capacity(lines)),
@@ -109,6 +111,15 @@ impl Minutes {
         columns.insert(TRADES_AT, ("trades".into(), trades));
         Table::of(columns)
     }
+}
+
+/// How many lines of minutes a text can have: room for them is made at once.
+///
+/// Newlines alone would not do: a small zip file may unpack to nothing else, and ten columns of
+/// eight bytes for each would be more memory than there is.
+fn most_lines(text: &[u8]) -> usize {
+    let newlines = text.iter().filter(|byte| **byte == b'\n').count();
+    newlines.min(text.len() / SHORTEST_LINE) + 1
 }
 
 /// What is left of the text, cell by cell.
@@ -208,6 +219,21 @@ mod tests {
         let other = LINE.replace("000000,", "000000000,").replace("059999,", "059999999,");
         for text in [format!("{LINE}\r\n{LINE}\r\n"), format!("{LINE}\n{other}")] {
             assert_eq!(Minutes::parse(text.as_bytes()).unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn room_is_made_for_lines_that_can_be_and_not_for_newlines() {
+        let ends = "\n".repeat(23_000);
+        assert_eq!(most_lines(ends.as_bytes()), 1001);
+        assert_eq!(Minutes::parse(ends.as_bytes()), None);
+        let shortest = "0,1,1,1,1,1,1,1,1,1,1,\n";
+        assert_eq!(shortest.len(), SHORTEST_LINE);
+        for count in [1, 2, 500] {
+            assert!(most_lines(shortest.repeat(count).as_bytes()) >= count);
+            let minutes = Minutes::parse(format!("{LINE}\n").repeat(count).as_bytes()).unwrap();
+            assert_eq!(minutes.open_time.len(), count);
+            assert!(minutes.open_time.capacity() <= count + 1);
         }
     }
 

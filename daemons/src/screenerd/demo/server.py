@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -30,6 +30,10 @@ _WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
 _STATUS_CODES = {429: -1003, 418: -1003, 403: -1002, 503: -1008}
 _CLOSE_TIMEOUT = 1.0
 _NO_KEY = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code></Error>'
+_FILES_KEPT = 32
+"""Files of the archive that stay in memory: a month of minutes takes seconds to make."""
+_ARCHIVE = "/data"
+"""Under which name requests for the archive's files are counted, whatever they ask for."""
 _LONGEST_ADDRESS = 1 << 17
 """Bytes of a request's first line: a thousand streams with names that need escapes."""
 
@@ -42,7 +46,7 @@ class Counters:
         connections: WebSockets opened.
         frames: sent to clients that are gone.
         too_slow: clients cut because they did not read.
-        requests: REST requests, by path.
+        requests: REST requests, by path; those for files of the archive are `/data`.
         statuses: REST answers, by HTTP status.
     """
 
@@ -110,7 +114,7 @@ class DemoExchange:
         contracts = market.contracts
         self._indexes = {contract.symbol: number for number, contract in enumerate(contracts)}
         self._streams = {wire.stream_of(symbol): number for symbol, number in self._indexes.items()}
-        self._files: dict[object, bytes] = {}
+        self._files: OrderedDict[object, bytes] = OrderedDict()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -309,7 +313,7 @@ class DemoExchange:
     async def _archive(self, request: web.Request) -> web.Response:
         """A file of the archive or its checksum; both come when their month or day is over."""
         now = self._clock.now_ms()
-        self.counters.requests[request.path] += 1
+        self.counters.requests[_ARCHIVE] += 1
         faults = self.faults.archive
         named = (request.match_info[part] for part in ("kind", "symbol", "name"))
         file = archive.parse_name(*named)
@@ -325,15 +329,24 @@ class DemoExchange:
         if status is not None or file is None:
             self.counters.statuses[status or 404] += 1
             return web.Response(status=status or 404, text=_NO_KEY, content_type="application/xml")
-        key = (file.name, faults.version(file))
-        if key not in self._files:
-            self._files[key] = await asyncio.to_thread(self._archive_file, file)
+        body = await self._kept_file(file)
         self.counters.statuses[200] += 1
-        body = self._files[key]
         if not file.checksum:
             return web.Response(body=body, content_type="application/zip")
         wrong = faults.spoils_checksum(file)
         return web.Response(body=archive.checksum_text(file.name, body, wrong=wrong))
+
+    async def _kept_file(self, file: archive.ArchiveFile) -> bytes:
+        """The file, made where it is none of those that were asked for last."""
+        key = (file.name, self.faults.archive.version(file))
+        body = self._files.get(key)
+        if body is None:
+            body = await asyncio.to_thread(self._archive_file, file)
+            self._files[key] = body
+        self._files.move_to_end(key)
+        while len(self._files) > _FILES_KEPT:
+            self._files.popitem(last=False)
+        return body
 
     def _archive_file(self, file: archive.ArchiveFile) -> bytes:
         faults = self.faults.archive

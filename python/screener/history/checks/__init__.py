@@ -17,7 +17,7 @@ from screener.history.checks.symbol import Fault, SymbolCheck, check_symbol
 from screener.history.checks.values import as_numbers
 from screener.history.kinds import KINDS, Kind, Severity
 from screener.history.report import Finding, HistoryReport
-from screener.history.times import as_ms
+from screener.history.times import as_ms, opening, range_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,7 +73,8 @@ def check(
         The report: print it, or take `to_dict`, `to_frame` or `to_html`.
 
     Raises:
-        DataError: A column is missing or of a type that holds no numbers; a moment is no time.
+        DataError: A column is missing or of a type that holds no numbers; a moment is no time, or
+            the start does not come before the end.
 
     Example:
         >>> from screener.demo import demo_market
@@ -81,15 +82,13 @@ def check(
         >>> check(demo_market(symbols=2, days=1)).clean
         True
     """
-    ends = {
-        name: None if at is None else as_ms(at) for name, at in (("start", start), ("end", end))
-    }
+    low, high = opening(*range_ms(start, end))
     others = {} if against is None else dict(by_symbol(as_numbers(against)))
     time = None if now is None else as_ms(now)
 
     def look(part: tuple[str, pl.DataFrame]) -> SymbolCheck:
         symbol, rows = part
-        return check_symbol(symbol, rows, **ends, now=time, other=others.get(symbol))
+        return check_symbol(symbol, rows, start=low, end=high, now=time, other=others.get(symbol))
 
     with ThreadPoolExecutor(_THREADS) as pool:
         checked = list(pool.map(look, by_symbol(as_numbers(frame))))
