@@ -217,7 +217,7 @@ async def test_it_comes_back_when_the_service_was_restarted(tmp_path: Path) -> N
             await served.publish_metrics()
             await served.publish()
             await one.until_live()
-            assert len(one.board.alerts) == 1
+            await one.until(lambda board: len(board.alerts) == 1)
         await one.until(lambda board: board.connection.state == "reconnecting")
         assert one.board.alerts, "what was known stays to be seen"
         async with serving(tmp_path / "two.db", port=port) as served:
