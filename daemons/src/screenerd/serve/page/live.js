@@ -3,6 +3,8 @@
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
 const SILENCE = 75_000;
+/** As `WebSocket.CONNECTING`. */
+const CONNECTING = 0;
 /** No token, a bad one, or one that may not read. */
 const REFUSED = [4401, 4403];
 
@@ -61,9 +63,12 @@ export class Live {
   drop() {
     clearTimeout(this.watch);
     if (!this.socket) return;
-    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
-    this.socket.close();
+    const { socket } = this;
     this.socket = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    // A browser complains of one that is closed before it is open.
+    if (socket.readyState === CONNECTING) socket.onopen = () => socket.close();
+    else socket.close();
   }
 
   say(message) {
