@@ -103,6 +103,7 @@ async def test_asked_to_stop_under_load_it_stops_soon_and_keeps_everything(
     options = ("--rules", rules, "--symbols", 20)
     state, market = db.with_name("a.db.engine"), Market(symbols=20)
     async with child_of(Child.up(db, "--speed", SPEED, *options)) as first:
+        await first.tells("status")  # every symbol has its day by then
         await first.tells("alert", 100)
         took = await stopped(first, signal.SIGTERM)
     assert took < STOP_SECONDS, f"stopped after {took:.1f} s"

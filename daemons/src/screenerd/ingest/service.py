@@ -292,16 +292,19 @@ class Ingest:
         try:
             await self._room()
             await self._fill(symbol, minute_of(self._clock.now_ms()))
-        except asyncio.CancelledError:
-            # Let in behind a hole, they would make the minutes of the hole late for ever.
-            followed.early = []
+        except ExchangeError:
+            self._let_in(symbol, followed)  # what is missing is asked for again, and comes late
             raise
-        finally:
-            followed.warm = True
-            # It may have left meanwhile.
-            self.status.warmed += self._followed.get(symbol) is followed
-            early, followed.early = followed.early, []
-            self._accept_now(followed, early)
+        # Cancelled, it stays cold: let in behind a hole, the stream's minutes would make those of
+        # the hole late for ever.
+        self._let_in(symbol, followed)
+
+    def _let_in(self, symbol: str, followed: _Followed) -> None:
+        followed.warm = True
+        # It may have left meanwhile.
+        self.status.warmed += self._followed.get(symbol) is followed
+        early, followed.early = followed.early, []
+        self._accept_now(followed, early)
 
     async def _room(self) -> None:
         """Waits while the store has much to write: a day of every symbol need not be in memory."""

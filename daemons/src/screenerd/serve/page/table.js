@@ -10,7 +10,8 @@ import { remember, remembered } from "./settings.js";
 import { clicked, nextColumn, reversed, sorted } from "./sorting.js";
 import { Sparks } from "./spark.js";
 
-const HOLD_AFTER_POINTER = 1200;
+/** So long after a pointer or a key moved over the rows they keep their places. */
+const HOLD_MS = 1200;
 const DEFAULT_SORT = { key: "change_5m", direction: "descending" };
 
 export class Table {
@@ -59,10 +60,9 @@ export class Table {
       const symbol = target.closest(".line")?.dataset.symbol;
       if (symbol) this.onOpen(symbol);
     });
-    this.pointerAt = -HOLD_AFTER_POINTER;
-    this.body.addEventListener("pointermove", () => {
-      this.pointerAt = performance.now();
-    });
+    this.touchedAt = -HOLD_MS;
+    this.wanted = false;
+    this.body.addEventListener("pointermove", () => this.hold());
   }
 
   /** Takes what the filter box holds; throws a `FilterError` and changes nothing if it is wrong. */
@@ -118,8 +118,12 @@ export class Table {
     this.line(symbol).flash(direction);
   }
 
+  hold() {
+    this.touchedAt = performance.now();
+  }
+
   arrangeNow() {
-    this.pointerAt = -HOLD_AFTER_POINTER;
+    this.wanted = true;
     this.frame.ask();
   }
 
@@ -132,18 +136,19 @@ export class Table {
       if (this.market.rows.has(symbol)) this.line(symbol).write(this.scales, now);
     }
     this.changed.clear();
-    this.arrangeUnlessPointedAt(now);
+    this.arrangeUnlessHeld(now);
     this.sparks.draw();
   }
 
-  /** A row must not slip away from under the pointer. */
-  arrangeUnlessPointedAt(now) {
-    const hold = this.pointerAt + HOLD_AFTER_POINTER - performance.now();
-    if (hold > 0) this.frame.askIn(hold);
+  /** A row must not slip away from under the pointer, nor from under the keys. */
+  arrangeUnlessHeld(now) {
+    const hold = this.touchedAt + HOLD_MS - performance.now();
+    if (hold > 0 && !this.wanted) this.frame.askIn(hold);
     else this.arrange(now);
   }
 
   arrange(now) {
+    this.wanted = false;
     const rows = [...this.market.rows.values()];
     const found = rows.filter((row) => this.filter(row, now));
     const order = sorted(found, columnOf(this.sort.key), this.sort.direction);
@@ -199,6 +204,7 @@ export class Table {
   /** Moves the selection by so many rows; from nowhere it goes to the first one. */
   move(steps) {
     if (!this.visible.length) return;
+    this.hold();
     const at = this.visible.indexOf(this.selected);
     const next = at < 0 ? 0 : Math.min(Math.max(at + steps, 0), this.visible.length - 1);
     this.select(this.visible[next], { scroll: true });
