@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,11 @@ from history_faults import (
 )
 from screener.errors import DataError
 from screener.history.checks import KINDS, HistoryReport, check
+from screener.history.checks.glance import Glance, glance
 from screener.history.checks.minutes import common, joined, make_runs, runs_of
 from screener.history.checks.minutes import without as left
-from screener.history.checks.values import KIND_OF_REASON
+from screener.history.checks.outliers import doubts
+from screener.history.checks.values import KIND_OF_REASON, broken_rows, numbers
 from screener.klines import read_klines
 from screener.quality import inspect_klines, row_checks
 
@@ -76,6 +79,40 @@ def test_all_faults_at_once_each_in_a_symbol_of_its_own() -> None:
         frames.append(plant(symbol.with_columns(symbol=pl.lit(name))))
         expected.add((kind, name, None if kind == "out_of_years" else at(first), count))
     assert told(check(pl.concat(frames, how="vertical_relaxed"))) == expected
+
+
+# Values at the edges of what can be and of what is usual, as factors of the minute's own.
+EDGES = (
+    None, 0.0, 0.5, 1 / 1.2, 0.95, math.nextafter(0.95, 1), 1 - 1e-6, 1 + 1e-9, 1 + 2e-9, 1 + 1e-6,
+    math.nextafter(1.05, 2), 1.05, 1.2, math.nextafter(1.2, 2), 999.0, 1001.0, -1.0, 1e-32, 1e-33,
+    1e28, 1e30, math.nan, math.inf, -math.inf,
+)  # fmt: skip
+
+
+PLACES = st.integers(0, 2099)
+CELLS = st.tuples(PLACES, st.sampled_from(numbers(clean().columns)), st.sampled_from(EDGES))
+MOVES = st.tuples(PLACES, st.sampled_from((-60_000, -1, 1, 60_000)))
+
+
+@given(st.integers(1, 2100), st.lists(CELLS, max_size=5), st.lists(MOVES, max_size=1))
+def test_a_glance_overlooks_nothing(
+    count: int, cells: list[tuple[int, str, float | None]], moves: list[tuple[int, int]]
+) -> None:
+    rows = parts(clean(1))[0].head(count).cast(dict.fromkeys(numbers(clean().columns), pl.Float64))
+    for place, name, factor in cells:
+        value = None if factor is None else rows[name][place % count] * factor
+        rows[place % count, name] = value
+    for place, by in moves:
+        rows[place % count, "open_time"] = rows["open_time"][place % count] + by
+    seen = glance(rows)
+    broken = broken_rows(rows)
+    minutes = runs_of(rows["open_time"]).height == 1
+    assert not (seen.are_sound and broken.height)
+    assert not (seen.are_minutes and not minutes)
+    if seen.are_minutes and seen.are_sound:
+        assert not (seen.are_plausible and list(doubts(rows, broken["open_time"])))
+    if not cells and not moves:
+        assert seen == Glance(are_minutes=True, are_sound=True, are_plausible=True)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -103,6 +103,28 @@ def test_other_tools_read_the_folder(tmp_path: Path) -> None:
     assert read.sort(key).equals(market.sort(key))
 
 
+def test_a_file_is_made_as_it_is_told(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    store = Store(tmp_path)
+    store.merge(minutes(1000), source="archive")
+    file = parquet.ParquetFile(store.path("BTCUSDT", "2025-02"))
+    assert file.metadata.metadata == {b"screener.schema": b"1"}
+    group = file.metadata.row_group(0)
+    columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+    assert list(columns) == list(COLUMNS)
+    assert {column.compression for column in columns.values()} == {"ZSTD"}
+    assert all(column.statistics.has_min_max for column in columns.values())
+    close = {"BYTE_STREAM_SPLIT", "DELTA_BINARY_PACKED", "RLE_DICTIONARY"}
+    encodings = {name: close.intersection(one.encodings).pop() for name, one in columns.items()}
+    whole, texts = ("open_time", "trades", "revision"), ("symbol", "source")
+    assert encodings == (
+        dict.fromkeys(COLUMNS, "BYTE_STREAM_SPLIT")
+        | dict.fromkeys(whole, "DELTA_BINARY_PACKED")
+        | dict.fromkeys(texts, "RLE_DICTIONARY")
+    )
+    assert pl.DataFrame(file.read()).equals(store.read("BTCUSDT", "2025-02"))
+
+
 @pytest.mark.parametrize("held", RANKS)
 @pytest.mark.parametrize("comes", RANKS)
 def test_the_better_source_wins(tmp_path: Path, held: Source, comes: Source) -> None:

@@ -560,3 +560,30 @@ def archive_minutes(text: bytes | bytearray, skip: int) -> pl.DataFrame | None:
         `open_time` (ms), the numbers of a minute; `None` for a text that is not in every line as
         the archive's are, which a slower reader has to judge.
     """
+
+def parquet_bytes(frame: ArrowFrame, metadata: Sequence[tuple[str, str]]) -> bytes:
+    """A frame as a Parquet file, compressed with Zstandard, with keys and values of its own.
+
+    Raises:
+        DataError: The frame has a column of a type that Parquet does not have.
+    """
+
+def glance(
+    frame: ArrowFrame, step: float, spread: float, volume: float
+) -> tuple[bool, bool, bool, int]:
+    """One look at the candles of one symbol; what it doubts need not be wrong.
+
+    Args:
+        frame: The columns `open_time` (int64 ms), `open`, `high`, `low`, `close`, `volume`, and
+            what there is of the others.
+        step: The largest usual |open / close before - 1|.
+        spread: The largest usual high / low - 1.
+        volume: The largest usual volume.
+
+    Returns:
+        Whether each row is a minute after the one before it; whether none breaks SPEC section 1;
+        whether none is beyond what is usual; how many have no volume.
+
+    Raises:
+        DataError: A column is missing or holds no numbers.
+    """

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from screener._core import parquet_bytes
 from screener.errors import DataError
 from screener.history import layout
 from screener.history.atomic import file_error, lock, remove_scratch, replace_file
@@ -32,7 +33,6 @@ __all__ = ["SCHEMA_VERSION", "Store", "scan"]
 
 SCHEMA_VERSION: Final = "1"
 _SCHEMA_KEY = "screener.schema"
-_COMPRESSION_LEVEL = 1
 
 
 class Store:
@@ -261,26 +261,11 @@ class Store:
             raise file_error(error, folder, "the store cannot be written") from error
 
     def _write(self, symbol: str, month: str, rows: pl.DataFrame) -> None:
-        import polars as pl
-
         path = self.path(symbol, month)
         if rows.is_empty():
             path.unlink(missing_ok=True)
             return
-        # A column that is one value is written twice as fast when polars knows that it is.
-        constant = [pl.lit(symbol).alias("symbol")] + [
-            pl.lit(rows[name][0], dtype=rows.schema[name]).alias(name)
-            for name in ("source", "revision")
-            if (rows[name] == rows[name][0]).all()
-        ]
-        buffer = io.BytesIO()
-        rows.with_columns(constant).write_parquet(
-            buffer,
-            compression="zstd",
-            compression_level=_COMPRESSION_LEVEL,
-            metadata={_SCHEMA_KEY: SCHEMA_VERSION},
-        )
-        replace_file(path, buffer.getvalue())
+        replace_file(path, parquet_bytes(rows, [(_SCHEMA_KEY, SCHEMA_VERSION)]))
 
     def _refuse_strangers(self, symbol: str, month: str, rows: pl.DataFrame) -> None:
         for (found, lies_in), _ in _by_month(rows):

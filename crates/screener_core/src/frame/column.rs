@@ -8,6 +8,8 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, Recor
 use arrow_schema::{DataType, Schema, TimeUnit};
 use rustc_hash::FxHashMap;
 
+use super::output::Table;
+
 /// A frame whose columns cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -64,6 +66,12 @@ impl Frame {
             many => arrow_select::concat::concat_batches(schema, many).map_err(arrow_failed)?,
         };
         Ok(Self { batch })
+    }
+
+    /// All columns in one batch.
+    #[must_use]
+    pub fn into_table(self) -> Table {
+        Table { schema: self.batch.schema(), batches: vec![self.batch] }
     }
 
     /// Number of rows.

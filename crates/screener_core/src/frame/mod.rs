@@ -2,5 +2,7 @@
 
 pub mod archive;
 pub mod column;
+pub mod glance;
 pub mod input;
 pub mod output;
+pub mod parquet;

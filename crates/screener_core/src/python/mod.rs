@@ -1,11 +1,11 @@
 //! The Python face: bindings only. A binding extracts, calls the core, converts.
 
 mod alert;
-mod archive;
 mod candle;
 mod engine;
 mod errors;
 mod frame;
+mod history;
 mod rules;
 
 use pyo3::prelude::*;
@@ -16,11 +16,11 @@ mod _core {
     #[pymodule_export]
     use super::alert::Alert;
     #[pymodule_export]
-    use super::archive::archive_minutes;
-    #[pymodule_export]
     use super::candle::Candle;
     #[pymodule_export]
     use super::engine::{Engine, replay, windows};
+    #[pymodule_export]
+    use super::history::{archive_minutes, glance, parquet_bytes};
     #[pymodule_export]
     use super::rules::{Clause, Explanation, Rule, RuleSet, preset, presets};
 

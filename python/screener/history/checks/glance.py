@@ -1,26 +1,25 @@
 """One look at a symbol's rows, in one pass: where it finds nothing there is nothing to find.
 
-What follows is then asked only where something was seen. Bounds of `outliers` are never below
-their fixed part, so a row within that needs no median.
+What follows is then asked only where something was seen. The core looks; it may doubt what is
+well, as it does where a value is unknown. Bounds of `outliers` are never below their fixed part,
+so a row within that needs no median.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
+from screener._core import glance as look
 from screener.history.checks.outliers import (
     LEAST_JUMP,
     LEAST_RANGE,
     LEAST_ZERO_RUN,
     MANY_VOLUMES,
-    derived,
     spread,
     stride_of,
 )
-from screener.history.checks.values import REQUIRED, all_sound
-from screener.history.times import MINUTE_MS
+from screener.history.checks.values import numbers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,36 +44,11 @@ class Glance:
 
 def glance(rows: pl.DataFrame) -> Glance:
     """Looks at the rows of one symbol, numbers as floats or integers."""
-    if rows.is_empty():
+    usual = rows.select(spread("volume", stride_of(rows.height)).median()).item()
+    if usual is None:
         return Glance(are_minutes=False, are_sound=False, are_plausible=False)
-    nulls = any(rows[name].null_count() for name in ("open_time", *REQUIRED))
-    facts = rows.select(_facts(tuple(rows.columns), stride_of(rows.height))).row(0, named=True)
-    quiet = facts.pop("quiet")
-    odd = [facts.pop(name) for name in ("step", "range", "volume", "misfit") if name in facts]
-    breaks = facts.pop("breaks")
-    return Glance(
-        are_minutes=not nulls and breaks == 0,
-        are_sound=not nulls and all(facts.values()),
-        # A median of nothing is no number, and says nothing.
-        are_plausible=quiet < LEAST_ZERO_RUN and all(fact is False for fact in odd),
+    columns = rows.select("open_time", *numbers(rows.columns))
+    are_minutes, are_sound, are_usual, quiet = look(
+        columns, LEAST_JUMP, LEAST_RANGE, MANY_VOLUMES * usual
     )
-
-
-@cache
-def _facts(columns: tuple[str, ...], stride: int) -> list[pl.Expr]:
-    import polars as pl
-
-    made = {expr.meta.output_name(): expr for expr in derived("quote_volume" in columns)}
-    breaks = (pl.col("open_time").diff() != MINUTE_MS).sum()
-    usual = spread("volume", stride).median()
-    facts = [
-        *all_sound(columns),
-        breaks.alias("breaks"),
-        (made["step"] > LEAST_JUMP).any().alias("step"),
-        (made["range"] > LEAST_RANGE).any().alias("range"),
-        (pl.col("volume").max() > MANY_VOLUMES * usual).alias("volume"),
-        (pl.col("volume") == 0).sum().alias("quiet"),
-    ]
-    if "misfit" in made:
-        facts.append(made["misfit"].any().alias("misfit"))
-    return facts
+    return Glance(are_minutes, are_sound, are_usual and quiet < LEAST_ZERO_RUN)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = [
     "KIND_OF_REASON",
     "REQUIRED",
-    "all_sound",
     "as_numbers",
     "broken_rows",
     "impossible_rows",
@@ -112,11 +111,6 @@ def _named(suspects: pl.DataFrame) -> pl.DataFrame:
             for fails, check in pairs
         ),
     ).filter(pl.col("kind").is_not_null())
-
-
-def all_sound(columns: tuple[str, ...]) -> list[pl.Expr]:
-    """For each group of columns whether all rows are sound that have no unknown value there."""
-    return [expr.all().alias(f"sound_{n}") for n, expr in enumerate(_soundness(columns))]
 
 
 def _soundness(columns: tuple[str, ...]) -> Iterator[pl.Expr]:
