@@ -5,4 +5,5 @@ pub mod column;
 pub mod glance;
 pub mod input;
 pub mod output;
+#[cfg(feature = "parquet")]
 pub mod parquet;
