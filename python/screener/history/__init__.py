@@ -2,7 +2,8 @@
 
 `screener[history]` brings what fetching needs; reading the store needs only polars.
 
-The way of a minute: `choose` (which symbols) -> `plan` (what is wanted and not held -> pieces) ->
+The way of a minute: `choose` (which symbols; `forgotten` and `folders`: those that the archive
+alone knows) -> `plan` (what is wanted and not held -> pieces) ->
 `http` (bytes, within the exchange's weight budget) -> `archive` or `rest` (bytes -> rows) ->
 `precedence` (which version of a minute is kept) -> `store` (Parquet). `fetch` runs it, `session`
 begins it. `checks` says what is wrong (`kinds`, `report`, `page`), `repair` mends it (`quarantine`,

@@ -184,6 +184,8 @@ class _Run:
         self.told(Event(symbol, month, wanted - lacking, fetched=False))
         tried: set[str] = set()
         asked: list[Span] = []
+        read: list[Span] = []
+        unusable: list[Span] = []
         spare: list[pl.DataFrame] = []
         refused: list[Span] = []
         by_rest = self.done.by_rest
@@ -195,6 +197,9 @@ class _Run:
             by_rest = by_rest and self.done.by_rest and not any(each.unanswered for each in got)
             # What REST was asked for is settled, unless it turned out that it cannot be asked.
             asked += [_span(each) for each in got if each.piece.kind == "rest" and by_rest]
+            files = [each for each in got if each.piece.kind != "rest"]
+            read += [_span(each) for each in files if each.rows is not None]
+            unusable += [_span(each) for each in files if each.unusable]
             spare += [each.spare for each in got if each.spare is not None]
             refused += self._refused(got)
             missing = await self._keep(symbol, month, (start, end), got)
@@ -203,7 +208,12 @@ class _Run:
             lacking = left
         if spare and missing:
             missing = await self._keep_spare(pl.concat(spare, how="diagonal"), missing)
-        await self._settle(symbol, missing, without(asked, join(refused)))
+        if self.done.by_rest and not by_rest:
+            # The exchange has forgotten the symbol: nobody can know more than its files.
+            gone = without(join(read), join([*unusable, *refused]))
+            await self._settle(symbol, missing, gone, "archive")
+        else:
+            await self._settle(symbol, missing, without(asked, join(refused)), "rest")
         if lacking:
             self.told(Event(symbol, month, lacking, fetched=True))
 
@@ -229,7 +239,7 @@ class _Run:
             raise
         except DataError as error:
             self.done.notes.append(Note(piece.symbol, piece.period, error.reason))
-            return Got(piece)
+            return Got(piece, unusable=True)
         self.done.files += 1
         return self._clean(piece, frame)
 
@@ -285,13 +295,15 @@ class _Run:
         stored = [(at, at + MINUTE_MS) for at in rows["open_time"].unique().sort().to_list()]
         return without(missing, stored)
 
-    async def _settle(self, symbol: str, missing: list[Span], asked: list[Span]) -> None:
-        """What REST was asked for and has not is absent, once it is old enough."""
+    async def _settle(
+        self, symbol: str, missing: list[Span], asked: list[Span], source: str
+    ) -> None:
+        """What a source was asked for and has not is absent, once it is old enough."""
         # The minute that is not yet an hour old as a whole may still come.
         _, sure = whole_minutes(0, self.now - _SURE_AFTER)
         absent = [part for low, high in asked for part in within(missing, low, min(high, sure))]
         await asyncio.to_thread(
-            confirm_absent, self.store, symbol, absent, source="rest", asked_at=self.now
+            confirm_absent, self.store, symbol, absent, source=source, asked_at=self.now
         )
         self.done.absent += minutes_in(absent)
         self.done.lacking += minutes_in(missing) - minutes_in(absent)

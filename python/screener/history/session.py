@@ -35,6 +35,7 @@ class Order:
         end: The first that is not wanted, ms; `None` is now.
         rest_url: Where REST is.
         archive_url: Where the archive is.
+        listing_url: Where its folders are listed; `None` is where `open_source` finds it.
     """
 
     target: Target
@@ -42,6 +43,7 @@ class Order:
     end: int | None = None
     rest_url: str = rest.REST_URL
     archive_url: str = layout.ARCHIVE_URL
+    listing_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,9 @@ def run(
 
 
 @asynccontextmanager
-async def connected(rest_url: str, archive_url: str) -> AsyncIterator[tuple[HttpSource, int]]:
+async def connected(
+    rest_url: str, archive_url: str, listing_url: str | None = None
+) -> AsyncIterator[tuple[HttpSource, int]]:
     """A source, and the exchange's time, ms.
 
     Raises:
@@ -160,7 +164,9 @@ async def connected(rest_url: str, archive_url: str) -> AsyncIterator[tuple[Http
         raise DataError(
             reason=f"fetching needs {error.name}", remedy="pip install 'screener[history]'"
         ) from error
-    async with open_source(rest_url=rest_url, archive_url=archive_url) as source:
+    async with open_source(
+        rest_url=rest_url, archive_url=archive_url, listing_url=listing_url
+    ) as source:
         try:
             now = await source.server_time()
         except SourceError as error:
@@ -174,7 +180,7 @@ async def connected(rest_url: str, archive_url: str) -> AsyncIterator[tuple[Http
 @asynccontextmanager
 async def _prepared(order: Order) -> AsyncIterator[tuple[HttpSource, Prepared]]:
     order.target.refuse_wrong()
-    async with connected(order.rest_url, order.archive_url) as (source, now):
+    async with connected(order.rest_url, order.archive_url, order.listing_url) as (source, now):
         start, end = span(order.start, order.end, now)
         chosen = await choose(source, order.target)
         yield source, Prepared(chosen, start, end, now)
