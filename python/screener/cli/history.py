@@ -63,6 +63,10 @@ def fetch(
     include_delisted: Annotated[
         bool, typer.Option("--include-delisted", help="Also what no longer trades.")
     ] = False,
+    ask_again: Annotated[
+        bool,
+        typer.Option("--ask-again", help="Also ask for what was found to be absent before."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what it would take, and fetch nothing.")
     ] = False,
@@ -101,6 +105,7 @@ def fetch(
         url or rest.REST_URL,
         archive_url or layout.ARCHIVE_URL,
         listing_url,
+        ask_again,
     )
     if dry_run:
         prepared, cost = session.estimate(kept, order)

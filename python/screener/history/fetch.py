@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, ScreenerError, SourceError
-from screener.history.absent import absent_spans, confirm_absent, join
+from screener.history.absent import absent_spans, confirm_absent, forget_absent, join
 from screener.history.archive import read_archive
 from screener.history.layout import file_name
 from screener.history.pieces import Got, clean, tell_refused
@@ -84,7 +84,9 @@ def missing_in(store: Store, symbol: str, month: str, start: int, end: int) -> l
     return without(found, absent_spans(store, symbol)) if found else []
 
 
-def cost_of(store: Store, chosen: Chosen, start: int, end: int, now: int) -> Cost:
+def cost_of(
+    store: Store, chosen: Chosen, start: int, end: int, now: int, *, ask_again: bool = False
+) -> Cost:
     """What fetching would take, as far as can be known without asking: nothing is fetched.
 
     Args:
@@ -93,10 +95,14 @@ def cost_of(store: Store, chosen: Chosen, start: int, end: int, now: int) -> Cos
         start: The first minute, ms.
         end: The end of the last, ms.
         now: The time, ms.
+        ask_again: Whether what is known to be absent counts as missing.
     """
     total = Cost()
     for symbol, month, first, last in work(chosen, start, end):
-        missing = missing_in(store, symbol, month, first, last)
+        if ask_again:
+            missing = holes(store.times(symbol, month), first, last)
+        else:
+            missing = missing_in(store, symbol, month, first, last)
         for piece in plan_month(symbol, month, missing, now=now, by_rest=chosen.by_rest):
             total += piece.cost
     return total
@@ -112,6 +118,7 @@ async def fetch_into(
     now: int,
     on_event: OnEvent | None = None,
     checked: bool = False,
+    ask_again: bool = False,
 ) -> Fetched:
     """Fetches what the store lacks of [start, end).
 
@@ -125,6 +132,7 @@ async def fetch_into(
         on_event: Told of every step.
         checked: Whether rows that cannot be are noted and left out, and their minutes stay missing
             without being absent; by default they are stored as the source tells them.
+        ask_again: Whether what is known to be absent is forgotten, and asked for like the rest.
 
     Raises:
         DataError: The range cannot be, or the store cannot be read or written.
@@ -133,7 +141,7 @@ async def fetch_into(
     range_ms(start, end)
     done = Fetched(by_rest=chosen.by_rest)
     todo = work(chosen, start, end)
-    run = _Run(store, source, now, done, on_event or (lambda _: None), checked)
+    run = _Run(store, source, now, done, on_event or (lambda _: None), checked, ask_again)
 
     failures: list[ScreenerError] = []
 
@@ -172,11 +180,14 @@ class _Run:
     done: Fetched
     told: OnEvent
     checked: bool = False
+    ask_again: bool = False
 
     async def month(self, symbol: str, month: str, start: int, end: int) -> None:
         """Fetches what is missing of a month, until nothing is left to try."""
         import polars as pl
 
+        if self.ask_again:
+            await asyncio.to_thread(_forget, self.store, symbol, start, end)
         missing = await asyncio.to_thread(missing_in, self.store, symbol, month, start, end)
         wanted, lacking = minutes_in([(start, end)]), minutes_in(missing)
         self.done.wanted += wanted
@@ -307,6 +318,12 @@ class _Run:
         )
         self.done.absent += minutes_in(absent)
         self.done.lacking += minutes_in(missing) - minutes_in(absent)
+
+
+def _forget(store: Store, symbol: str, start: int, end: int) -> None:
+    """Takes [start, end) out of what is absent; where nothing of it is, no file is touched."""
+    if within(absent_spans(store, symbol), start, end):
+        forget_absent(store, symbol, [(start, end)])
 
 
 def _span(got: Got) -> Span:

@@ -36,6 +36,7 @@ class Order:
         rest_url: Where REST is.
         archive_url: Where the archive is.
         listing_url: Where its folders are listed; `None` is where `open_source` finds it.
+        ask_again: Whether what is known to be absent is asked for again.
     """
 
     target: Target
@@ -44,6 +45,7 @@ class Order:
     rest_url: str = rest.REST_URL
     archive_url: str = layout.ARCHIVE_URL
     listing_url: str | None = None
+    ask_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,13 @@ def estimate(store: Store, order: Order) -> tuple[Prepared, Cost]:
     async def ask() -> tuple[Prepared, Cost]:
         async with _prepared(order) as (_, prepared):
             cost = await asyncio.to_thread(
-                cost_of, store, prepared.chosen, prepared.start, prepared.end, prepared.now
+                cost_of,
+                store,
+                prepared.chosen,
+                prepared.start,
+                prepared.end,
+                prepared.now,
+                ask_again=order.ask_again,
             )
             return prepared, cost
 
@@ -142,6 +150,7 @@ def run(
                 prepared.end,
                 now=prepared.now,
                 on_event=on_event,
+                ask_again=order.ask_again,
             )
             return Run(prepared, fetched, source.traffic, time.perf_counter() - began)
 
@@ -193,6 +202,7 @@ def fetch_minutes(
     *,
     store: Store | None = None,
     include_delisted: bool = False,
+    ask_again: bool = False,
     rest_url: str = rest.REST_URL,
     archive_url: str = layout.ARCHIVE_URL,
 ) -> Fetched:
@@ -204,6 +214,7 @@ def fetch_minutes(
         end: The first moment that is not wanted; by default now.
         store: Where to; by default `Store()`.
         include_delisted: Also what the exchange no longer lists.
+        ask_again: Also ask again for what an earlier run found to be absent.
         rest_url: Where REST is.
         archive_url: Where the archive is.
 
@@ -226,5 +237,6 @@ def fetch_minutes(
         None if end is None else as_ms(end),
         rest_url,
         archive_url,
+        ask_again=ask_again,
     )
     return run(store or Store(), order).fetched
