@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from screener.history.checks import check
-    from screener.history.database import Loaded, load, read_database
+    from screener.history.database import Loaded, database_frames, load, read_database
     from screener.history.export import Exported, export_archive, export_parquet
     from screener.history.fetch import Fetched
     from screener.history.journal import undo
@@ -39,6 +39,7 @@ __all__ = [
     "Store",
     "check",
     "check_stored",
+    "database_frames",
     "export_archive",
     "export_parquet",
     "fetch_minutes",
@@ -61,6 +62,7 @@ _HOMES = {
     "Store": "screener.history.store",
     "check": "screener.history.checks",
     "check_stored": "screener.history.stored",
+    "database_frames": "screener.history.database",
     "export_archive": "screener.history.export",
     "export_parquet": "screener.history.export",
     "fetch_minutes": "screener.history.session",
