@@ -16,6 +16,7 @@ from history_faults import START, at, clean, repeated, with_cell, without
 from history_truth import Truth, served
 from screener.cli import main
 from screener.history import Store
+from screener.history.absent import confirm_absent
 from screener.history.archive import read_archive
 
 if TYPE_CHECKING:
@@ -271,6 +272,9 @@ def test_repairing_and_undoing(run: Callable[..., Run], store: Store) -> None:
 def test_repairing_whole_minutes_of_a_range(run: Callable[..., Run], store: Store) -> None:
     part = ("--start", "2025-02-01T01:40:10", "--end", "2025-02-01T01:43:40")
     truth = clean(2, 2).filter(pl.col("open_time") != at(102))
+    # The minutes that the range begins and ends in are not whole in it, so none is made up there.
+    edges = [(at(100), at(101)), (at(103), at(104))]
+    confirm_absent(store, "NARWHALUSDT", edges, source="rest", asked_at=at(2000))
     with served(Truth(truth)) as url:
         told = run("repair", *part, "--synthetic", "--url", url, "--archive-url", url, "--json")
     assert told.code == 0, told.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from history_faults import clean
 from screener.errors import DataError
 from screener.history import Store, check, check_stored, choose, layout, times
 from screener.history.database import load, read_database
+from screener.history.repair import repair, repair_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +93,8 @@ def test_a_range_that_cannot_be_is_refused_with_a_sentence(
         lambda: check(clean(1, 1), start=start, end=end),
         lambda: load(store, tmp_path / "no.db", None, start, end, now=FEBRUARY),
         lambda: read_database(tmp_path / "no.db", "BTCUSDT", start, end),
+        lambda: asyncio.run(repair(store, None, None, start, end, now=FEBRUARY)),
+        lambda: repair_minutes(None, start, end, store=store, rest_url="http://127.0.0.1:9"),
         lambda: choose.span(
             times.as_ms(FEBRUARY if start is None else start),
             None if end is None else times.as_ms(end),

@@ -7,18 +7,29 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import pytest_asyncio
 
 from history_faults import MINUTE, START, at, clean, with_cell
+from screener.cli.kept import Minutes
 from screener.errors import DataError, StateError
 from screener.history import Store
-from screener.history.database import Loaded, database_symbols, load, read_database
+from screener.history.database import (
+    Loaded,
+    database_frames,
+    database_symbols,
+    load,
+    read_database,
+)
+from screener.history.export import export_parquet
 from screener.history.precedence import RANKS, VALUES, Source
 from screenerd.clock import SystemClock
 from screenerd.model import Candle, CandleBatch
@@ -225,6 +236,109 @@ async def test_a_disk_that_fills_leaves_whole_symbols(store: Store, database: Pa
     assert set(counts.values()) == {0, 2880}
     assert load(store, database, now=NOW).held == 6 * 2880
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 600_000
+
+
+# -- how much is in memory -----------------------------------------------------------------------
+
+
+@dataclass
+class Held:
+    """Frames on their way: how many rows were alive at most, and what was told when.
+
+    Attributes:
+        most: The most rows of all frames that were alive together.
+        sizes: The rows of each frame.
+        steps: The rows until then and the bytes of the unfinished file, at every frame.
+    """
+
+    folder: Path
+    most: int = 0
+    sizes: list[int] = field(default_factory=list)
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    _alive: int = 0
+
+    def __call__(self, *args: Any, **more: Any) -> Iterator[pl.DataFrame]:
+        """In place of `database_frames`."""
+        for frame in database_frames(*args, **more):
+            self._alive += frame.height
+            weakref.finalize(frame, self._gone, frame.height)
+            self.most = max(self.most, self._alive)
+            self.sizes.append(frame.height)
+            written = sum(path.stat().st_size for path in self.folder.glob(".screener-*.tmp"))
+            self.steps.append((sum(self.sizes), written))
+            yield frame
+            del frame
+
+    def _gone(self, rows: int) -> None:
+        self._alive -= rows
+
+
+@pytest.fixture
+def held(
+    store: Store, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Held]:
+    """A database of 8 symbols with two days each, read 300 rows at a time."""
+    store.merge(clean(8, 2), source="archive")
+    load(store, database, now=NOW)
+    held = Held(tmp_path)
+    monkeypatch.setattr("screener.history.database.FRAME_ROWS", 300)
+    monkeypatch.setattr("screener.history.export.GROUP_ROWS", 600)
+    with monkeypatch.context() as patch:
+        patch.setattr("screener.history.database.database_frames", held)
+        yield held
+    assert sum(held.sizes) == 8 * 2880, "all of it"
+    assert max(held.sizes) == 300
+
+
+async def test_a_database_comes_into_the_store_part_by_part(
+    held: Held, store: Store, database: Path, tmp_path: Path
+) -> None:
+    other = Store(tmp_path / "other")
+    done = Minutes(other, None, None, None, database).export(None, None)
+    assert done["inserted"] == 8 * 2880
+    assert held.most <= 2 * 300
+    assert other.scan().collect().equals(store.scan().collect())
+
+
+async def test_a_database_is_exported_as_an_archive_month_by_month(
+    held: Held, store: Store, database: Path, tmp_path: Path
+) -> None:
+    done = Minutes(store, None, None, None, database).export(None, tmp_path / "out")
+    assert (done["rows"], done["files"]) == (8 * 2880, 8)
+    assert held.most <= 2 * 300
+
+
+async def test_a_database_is_exported_as_one_file_part_by_part(
+    held: Held, store: Store, database: Path, tmp_path: Path
+) -> None:
+    one = tmp_path / "one.parquet"
+    done = Minutes(store, None, None, None, database).export(one, None)
+    assert pl.read_parquet(one).equals(store.scan().collect())
+    size = done["bytes"] / done["rows"]
+    # polars keeps the rows out of Python's sight: what is read and not yet written is held.
+    assert max(rows - written / size for rows, written in held.steps) < 8 * 600
+
+
+async def test_what_goes_wrong_while_a_database_is_exported_is_told(
+    store: Store, database: Path, tmp_path: Path
+) -> None:
+    store.merge(clean(1, 1), source="archive")
+    load(store, database, now=NOW)
+    one = tmp_path / "one.parquet"
+    with pytest.raises(DataError, match="it has no minutes of 'NONE'"):
+        Minutes(store, ["NONE"], None, None, database).export(one, None)
+    with pytest.raises(DataError, match="there is no minute in this range"):
+        Minutes(store, None, START - 5 * MINUTE, START, database).export(one, None)
+
+    def torn() -> Iterator[pl.DataFrame]:
+        yield from database_frames(database, store.symbols[0])
+        raise DataError(reason="the disk is gone", path=database)
+
+    with pytest.raises(DataError, match="the disk is gone") as caught:
+        export_parquet(torn(), one)
+    assert caught.value.path == str(database)
+    assert not list(tmp_path.glob(".screener*"))
+    assert not one.exists()
 
 
 # -- the commands --------------------------------------------------------------------------------

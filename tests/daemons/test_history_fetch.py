@@ -7,11 +7,12 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import polars as pl
 import pytest
-from fetching import END, MONTH, NOW, SLOW, START, Planted, Rig, rigged, stored, truth
+from fetching import END, MONTH, NOW, SCREENER, SLOW, START, Planted, Rig, rigged, stored, truth
 
 import screener
 from screener.errors import DataError, SourceError
@@ -292,6 +293,41 @@ async def test_a_minute_that_is_late_at_the_exchange_is_not_called_absent(tmp_pa
 
 
 @pytest.mark.asyncio
+async def test_what_was_absent_is_asked_for_again_where_it_is_said_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    lost, outside = DAY + 60 * MINUTE_MS, DAY + 3 * DAY_MS
+    async with rigged(2) as rig:
+        for minute in (lost, lost + MINUTE_MS, outside):
+            rig.exchange.faults.lose_minute("BTCUSDT", minute)
+        assert (await rig.fetch(store)).absent == 3
+        rig.exchange.faults.find_minute("BTCUSDT", lost)
+        rig.exchange.faults.find_minute("BTCUSDT", outside)
+
+        async def run(*more: str) -> dict[str, Any]:
+            span = ("--start", str(DAY), "--end", str(DAY + DAY_MS))
+            url = rig.exchange.rest_url
+            where = ("--url", url, "--archive-url", url, "--store", str(tmp_path), "--json")
+            code, out, err = await ran([str(SCREENER), "fetch", "--all", *span, *where, *more])
+            assert code == 0, err
+            told: dict[str, Any] = json.loads(out)
+            return told
+
+        asked = rig.asked
+        assert (await run())["stored"] == 0
+        assert rig.asked == asked + 2, "the time, and what is listed"
+        assert (await run("--dry-run"))["missing"] == 0
+        assert (await run("--ask-again", "--dry-run"))["missing"] == 2
+        assert len(absent_spans(store, "BTCUSDT")) == 2, "a dry run forgets nothing"
+        told = await run("--ask-again")
+        assert (told["stored"], told["absent"], told["lacking"]) == (1, 1, 0)
+        # What is still not there, and what nobody asked for again, stays known.
+        left = [(lost + MINUTE_MS, lost + 2 * MINUTE_MS), (outside, outside + MINUTE_MS)]
+        assert absent_spans(store, "BTCUSDT") == left
+        assert store.symbols == sorted(rig.symbols)
+        assert not (store.folder("ETHUSDT") / "absent.json").exists()
+
+
+@pytest.mark.asyncio
 async def test_times_within_a_minute_are_settled_in_whole_ones(tmp_path: Path) -> None:
     store = Store(tmp_path)
     now, first = NOW + 37_123, NOW - 120 * MINUTE_MS
@@ -336,7 +372,7 @@ async def test_symbols_are_chosen() -> None:
         usdc = await choose(source, Target(all=True, quote="USDC"))
         assert usdc.symbols == ("BTCUSDC",)
         everything = await choose(source, Target(all=True, include_delisted=True))
-        assert set(everything.symbols) - set(rig.symbols) == {"SRMUSDT"}
+        assert set(everything.symbols) - set(rig.symbols) == {"SRMUSDT", "FTTUSDT"}
         with pytest.raises(DataError, match="lists no 'btcusd'") as caught:
             await choose(source, Target(("btcusd",)))
         assert "did you mean 'BTCUSDT'" in str(caught.value)

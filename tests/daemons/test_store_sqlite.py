@@ -21,8 +21,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from screener.history import precedence
 from screenerd.clock import SystemClock
 from screenerd.model import (
     MINUTE_MS,
@@ -214,6 +216,58 @@ async def test_equal_values_are_no_new_version(path: Path, first: Source, second
     assert journal == [held]
     improved = int(best != first)
     assert (counts.new, counts.improved, counts.duplicate) == (1, improved, 1 - improved)
+
+
+KNOWN: tuple[dict[str, Any], ...] = (
+    {"trades": 17, "taker_buy_volume": 1.5},
+    {"trades": 17, "taker_buy_volume": None},
+    {"trades": None, "taker_buy_volume": None},
+    {"trades": 18, "taker_buy_volume": None},
+    {"trades": None, "taker_buy_volume": None, "close": 99.0},
+)
+
+
+def row_of(stored: Candle) -> dict[str, Any]:
+    """A candle as the library's store knows it."""
+    return {name: getattr(stored, name) for name in precedence.COLUMNS}
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+async def test_minutes_are_kept_as_the_librarys_store_keeps_them(
+    path: Path, first: Source, second: Source
+) -> None:
+    pairs = list(itertools.product(KNOWN, KNOWN))
+    held = [replace(candle(minute=n, source=first), **one) for n, (one, _) in enumerate(pairs)]
+    others = [replace(candle(minute=n, source=second), **two) for n, (_, two) in enumerate(pairs)]
+    async with opened(path) as store:
+        await store.write(batch(*held))
+        await store.write(batch(*others))
+        stored = await store.candles("x", None, 0, NOW * 2)
+        counts = store.counts
+    expected, told = precedence.empty(), precedence.Merged()
+    for versions in (held, others):
+        frame = precedence.conform(pl.DataFrame([row_of(each) for each in versions]))
+        expected = precedence.merge(expected, frame, told)
+    assert [row_of(each) for each in stored] == expected.to_dicts()
+    assert (counts.revised, counts.improved) == (told.corrected, told.improved)
+    assert (counts.duplicate, counts.outranked) == (told.duplicate, told.outranked)
+
+
+async def test_what_an_arriving_version_does_not_know_stays_as_it_was(path: Path) -> None:
+    first = candle()
+    fixed = replace(first, close=101.0, trades=None, taker_buy_volume=None, received_at=NOW * 2)
+    kept = replace(fixed, trades=17, taker_buy_volume=1.5, revision=1)
+    last = replace(first, close=102.0, received_at=NOW * 2 + 1)
+    async with opened(path) as store:
+        await store.write(batch(first))
+        await store.write(batch(fixed))
+        assert await store.candles("x", None, 0, NOW * 2) == [kept]
+        assert await store.journal("x", 0, NOW * 3) == [first, kept]
+        # Delivered twice it undoes nothing, though the journal knows more of it than it did.
+        await store.write(batch(last))
+        await store.write(batch(fixed))
+        assert await store.candles("x", None, 0, NOW * 2) == [replace(last, revision=2)]
+        assert store.counts.duplicate == 1
 
 
 async def test_revisions_rise_with_every_change_of_values(path: Path) -> None:

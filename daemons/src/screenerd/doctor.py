@@ -6,16 +6,19 @@ import asyncio
 import shutil
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import orjson
 
+from screener.errors import DataError
 from screenerd.clock import Clock, SystemClock
 from screenerd.config import Config, StoreConfig
 from screenerd.exchange.binance.stream import ROUTE
 from screenerd.model import MINUTE_MS
 from screenerd.store.port import StoreError, StoreInUseError
 from screenerd.store.reader import SqliteReader
+from screenerd.store.soundness import is_sound, last_day, tell
 from screenerd.store.sqlite import SqliteStore
 
 CLOCK_LIMIT_MS = 1_000
@@ -103,21 +106,54 @@ async def _store(config: StoreConfig) -> list[Check]:
     clock = SystemClock()
     try:
         async with SqliteStore(config.path, clock):
-            return [Check(name, True, f"{config.path} is sound and not in use; {room}")]
+            found = Check(name, True, f"{config.path} is sound and not in use; {room}")
+        return [found, await _data(config, clock, in_use=False)]
     except StoreInUseError as error:
-        return [Check(name, True, f"{error.told}; {room}"), await _freshness(config, clock)]
+        found = Check(name, True, f"{error.told}; {room}")
+        return [found, await _data(config, clock, in_use=True)]
     except StoreError as error:
         return [Check(name, False, str(error), "see what it says, or restore a backup")]
 
 
-async def _freshness(config: StoreConfig, clock: Clock) -> Check:
-    """Whether the process that has the store keeps it up to date."""
+async def _data(config: StoreConfig, clock: Clock, *, in_use: bool) -> Check:
+    """Whether what is stored is as it should be, and kept up to date where a process does so."""
     async with SqliteReader(config.path, clock) as store:
-        newest = [minute for name in EXCHANGES for minute in (await store.newest(name)).values()]
+        newest = {name: found for name in EXCHANGES if (found := await store.newest(name))}
     if not newest:
-        return Check("data", True, "nothing is stored yet: warming up")
+        told = "nothing is stored yet" + (": warming up" if in_use else "")
+        return Check("data", True, told)
+    parts = [
+        await asyncio.to_thread(_last_day, config.path, *each, clock) for each in newest.items()
+    ]
+    if in_use:
+        minutes = [minute for found in newest.values() for minute in found.values()]
+        parts.insert(0, _freshness(minutes, clock))
+    return Check(
+        "data",
+        all(part.well for part in parts),
+        "; ".join(part.told for part in parts),
+        "; ".join(part.remedy for part in parts if not part.well),
+    )
+
+
+def _freshness(newest: list[int], clock: Clock) -> Check:
+    """Whether the process that has the store keeps it up to date."""
     late = (clock.now_ms() - max(newest) - MINUTE_MS) / 1000
     behind = sum(minute < max(newest) for minute in newest)
     told = f"the newest minute closed {late:.0f} s ago; {behind} of {len(newest)} symbols lack it"
     remedy = "see the log of the process, and the checks of the exchange above"
     return Check("data", late < FRESH_SECONDS, told, remedy)
+
+
+def _last_day(path: Path, exchange: str, newest: dict[str, int], clock: Clock) -> Check:
+    """Whether the minutes of the last day can be, and are all there."""
+    try:
+        report = last_day(path, exchange, newest, clock.now_ms())
+    except DataError as error:
+        return Check("data", False, error.reason, error.remedy or "")
+    remedy = (
+        f"`screener export --database {path} --to-store` takes the minutes into a store, where "
+        "`screener check` says more and `screener repair` mends them; with screenerd stopped "
+        f"`screener load {path}` brings them back"
+    )
+    return Check("data", is_sound(report), tell(report), remedy)

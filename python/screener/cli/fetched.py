@@ -98,6 +98,7 @@ def print_estimate(store: Store, prepared: Prepared, cost: Cost) -> None:
     """A dry run as people read it."""
     lines = [
         _headline(prepared),
+        *prepared.chosen.remarks,
         f"{prepared.minutes - cost.minutes:,} are stored in {store.root}, {cost.minutes:,} are "
         "missing",
         f"fetching them takes about {cost.requests:,} requests (weight {cost.weight:,}), "
@@ -135,6 +136,7 @@ def print_run(store: Store, run: Run) -> None:
     done, traffic = run.fetched, run.traffic
     lines = [
         _headline(run.prepared),
+        *run.prepared.chosen.remarks,
         f"{done.held:,} were stored, {done.merged.inserted:,} came now, {done.absent:,} the "
         f"exchange has not, {done.lacking:,} could not be had",
         *_doubts(run),
@@ -175,6 +177,7 @@ def _head(store: Store, prepared: Prepared) -> dict[str, Any]:
         "start": iso(prepared.start),
         "end": iso(prepared.end),
         "minutes": prepared.minutes,
+        "remarks": list(prepared.chosen.remarks),
     }
 
 

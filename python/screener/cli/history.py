@@ -63,6 +63,10 @@ def fetch(
     include_delisted: Annotated[
         bool, typer.Option("--include-delisted", help="Also what no longer trades.")
     ] = False,
+    ask_again: Annotated[
+        bool,
+        typer.Option("--ask-again", help="Also ask for what was found to be absent before."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what it would take, and fetch nothing.")
     ] = False,
@@ -72,6 +76,14 @@ def fetch(
     ] = None,
     archive_url: Annotated[
         str | None, typer.Option(help="Where the archive is.", metavar="URL", show_default=False)
+    ] = None,
+    listing_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the archive's folders are listed, with --all --include-delisted.",
+            metavar="URL",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -83,6 +95,8 @@ def fetch(
         raise wrong_usage("--quote goes with --all and --top, and symbols are named")
     if all_symbols and top is not None:
         raise wrong_usage("--all takes all of them, and --top some: give one of the two")
+    if listing_url is not None and not (all_symbols and include_delisted):
+        raise wrong_usage("--listing-url goes with --all --include-delisted: nothing else asks it")
     kept = open_store(store)
     order = session.Order(
         Target(tuple(symbols or ()), all_symbols, top, quote or "USDT", include_delisted),
@@ -90,6 +104,8 @@ def fetch(
         end,
         url or rest.REST_URL,
         archive_url or layout.ARCHIVE_URL,
+        listing_url,
+        ask_again,
     )
     if dry_run:
         prepared, cost = session.estimate(kept, order)

@@ -242,7 +242,7 @@ class Minutes:
         from screener.history.precedence import Merged
 
         if out is not None:
-            return {"to": str(out), **asdict(export_parquet(self._lazy(), out))}
+            return {"to": str(out), **asdict(export_parquet(self._whole(), out))}
         if archive is not None:
             return {"to": str(archive), **asdict(export_archive(self._frames(), archive))}
         merged = Merged()
@@ -271,23 +271,22 @@ class Minutes:
         return known if self.symbols is None else list(self.symbols)
 
     def _frames(self) -> Iterator[pl.DataFrame]:
-        from screener.history.database import read_database
+        """In the store's case a frame a symbol, of a database several; each read when asked for."""
+        from screener.history.database import database_frames
         from screener.history.stored import minutes_of
 
         for name in self._names():
             if self.database is None:
                 yield minutes_of(self.store, name, self.start, self.end)
             else:
-                yield read_database(
+                yield from database_frames(
                     self.database, name, self.start, self.end, exchange=self.store.exchange
                 )
 
-    def _lazy(self) -> pl.LazyFrame:
-        import polars as pl
-
-        if self.database is None:
-            return self.store.scan(self._names(), self.start, self.end)
-        return pl.concat(list(self._frames())).lazy()
+    def _whole(self) -> pl.LazyFrame | Iterator[pl.DataFrame]:
+        if self.database is not None:
+            return self._frames()
+        return self.store.scan(self._names(), self.start, self.end)
 
 
 def exported_line(document: dict[str, Any]) -> str:

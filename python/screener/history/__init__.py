@@ -2,7 +2,8 @@
 
 `screener[history]` brings what fetching needs; reading the store needs only polars.
 
-The way of a minute: `choose` (which symbols) -> `plan` (what is wanted and not held -> pieces) ->
+The way of a minute: `choose` (which symbols; `forgotten` and `folders`: those that the archive
+alone knows) -> `plan` (what is wanted and not held -> pieces) ->
 `http` (bytes, within the exchange's weight budget) -> `archive` or `rest` (bytes -> rows) ->
 `precedence` (which version of a minute is kept) -> `store` (Parquet). `fetch` runs it, `session`
 begins it. `checks` says what is wrong (`kinds`, `report`, `page`), `repair` mends it (`quarantine`,
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from screener.history.checks import check
-    from screener.history.database import Loaded, load, read_database
+    from screener.history.database import Loaded, database_frames, load, read_database
     from screener.history.export import Exported, export_archive, export_parquet
     from screener.history.fetch import Fetched
     from screener.history.journal import undo
@@ -38,6 +39,7 @@ __all__ = [
     "Store",
     "check",
     "check_stored",
+    "database_frames",
     "export_archive",
     "export_parquet",
     "fetch_minutes",
@@ -60,6 +62,7 @@ _HOMES = {
     "Store": "screener.history.store",
     "check": "screener.history.checks",
     "check_stored": "screener.history.stored",
+    "database_frames": "screener.history.database",
     "export_archive": "screener.history.export",
     "export_parquet": "screener.history.export",
     "fetch_minutes": "screener.history.session",

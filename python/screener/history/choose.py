@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, SourceError
+from screener.history.forgotten import Folders, forgotten
 from screener.history.times import DAY_MS, MINUTE_MS, iso, range_ms, whole_minutes
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _SETTLED_MS: Final = MINUTE_MS
 """How long after its end a minute may still change at the exchange."""
 
 
-class Listings(Protocol):
+class Listings(Folders, Protocol):
     """Who tells what is traded."""
 
     async def universe(self) -> Universe:
@@ -41,8 +42,8 @@ class Target:
         all: All perpetuals.
         top: Of all perpetuals the so many with the most turnover of the last day.
         quote: With `all` and `top`: only those quoted in this asset.
-        include_delisted: Also those that no longer trade; by name also those that the exchange
-            has forgotten, whose files the archive may have.
+        include_delisted: Also those that no longer trade; by name and with `all` also those that
+            the exchange has forgotten, whose files the archive may have.
     """
 
     symbols: tuple[str, ...] = ()
@@ -74,11 +75,13 @@ class Chosen:
         symbols: Their names.
         listed: For each whose listing is known, when it began and ended, ms (`None`: not yet).
         by_rest: Whether REST can be asked for minutes.
+        remarks: What was left out, in sentences.
     """
 
     symbols: tuple[str, ...]
     listed: Mapping[str, tuple[int | None, int | None]]
     by_rest: bool = True
+    remarks: tuple[str, ...] = ()
 
 
 def span(start: int, end: int | None, now: int) -> tuple[int, int]:
@@ -119,7 +122,9 @@ async def choose(source: Listings, target: Target) -> Chosen:
         if not named or error.status not in _REFUSED:
             raise
         return Chosen(named, {}, by_rest=False)
-    listed = {each.symbol: (_day(each.since), each.until) for each in universe.contracts}
+    listed: dict[str, tuple[int | None, int | None]] = {
+        each.symbol: (_day(each.since), each.until) for each in universe.contracts
+    }
     if named:
         _refuse_unknown(named, listed, target)
         return Chosen(named, listed)
@@ -127,11 +132,16 @@ async def choose(source: Listings, target: Target) -> Chosen:
     if target.top is not None:
         turnover = await source.turnovers()
         found = sorted(found, key=lambda symbol: -turnover.get(symbol, 0.0))[: target.top]
+    remarks: tuple[str, ...] = ()
+    if target.all and target.include_delisted:
+        more = await forgotten(source, listed, target.quote)
+        found, remarks = sorted([*found, *more.spans]), more.remarks
+        listed |= more.spans
     if not found:
         raise DataError(
             reason=f"no perpetual is quoted in {target.quote}", remedy="pass --quote USDT"
         )
-    return Chosen(tuple(found), listed)
+    return Chosen(tuple(found), listed, remarks=remarks)
 
 
 def _day(since: int | None) -> int | None:

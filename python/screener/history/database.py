@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from screener.errors import DataError, StateError
 from screener.history.atomic import file_error, try_lock
 from screener.history.checks.values import as_numbers, broken_rows
-from screener.history.precedence import RANKS, VALUES, schema
+from screener.history.precedence import RANKS, VALUES, empty, schema
 from screener.history.stored import minutes_of, named_symbols
 from screener.history.times import LATEST, iso, range_ms
 
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from screener.history.store import Store
     from screener.history.times import Moment
 
-__all__ = ["Loaded", "database_symbols", "load", "read_database"]
+__all__ = ["Loaded", "database_frames", "database_symbols", "load", "read_database"]
 
 _BUSY_MS: Final = 5_000
+FRAME_ROWS: Final = 50_000
+"""Rows that are read at once: more than a month of a symbol, and about 25 MB as Python's values."""
 _TABLE_COLUMNS: Final = (
     "exchange", "symbol", "time", *VALUES, "source", "revision", "event_time", "received_at",
 )  # fmt: skip
@@ -162,12 +164,35 @@ def read_database(
     """
     import polars as pl
 
+    frames = list(database_frames(path, symbol, start, end, exchange=exchange))
+    return pl.concat(frames) if frames else empty()
+
+
+def database_frames(
+    path: str | os.PathLike[str],
+    symbol: str,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    *,
+    exchange: str = "binance",
+) -> Iterator[pl.DataFrame]:
+    """The same minutes as frames of at most `FRAME_ROWS` rows, in order, each read when asked for.
+
+    All are one moment's state. Whoever writes is not held up, but until the last frame is read the
+    log of what is written since grows.
+
+    Raises:
+        DataError: As `read_database`, when a frame is asked for.
+    """
+    import polars as pl
+
     file = Path(path)
     low, high = range_ms(start, end)
     with _refusing(file), closing(_reader(file)) as connection:
         _refuse_foreign(connection, file)
-        rows = connection.execute(_READ, (exchange, symbol, low or 0, high or LATEST)).fetchall()
-    return pl.DataFrame(rows, schema=schema(), orient="row")
+        found = connection.execute(_READ, (exchange, symbol, low or 0, high or LATEST))
+        while rows := found.fetchmany(FRAME_ROWS):
+            yield pl.DataFrame(rows, schema=schema(), orient="row")
 
 
 def database_symbols(path: str | os.PathLike[str], *, exchange: str = "binance") -> list[str]:
@@ -322,7 +347,8 @@ def _reader(file: Path) -> sqlite3.Connection:
     if not file.exists():
         raise _no_database(file, "there is no such file")
     uri = f"{file.absolute().as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    # Frames may be asked for by another thread than the one before, never by two at once.
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     return connection
 

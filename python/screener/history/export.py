@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from screener.errors import DataError
 from screener.history.atomic import file_error, replace_file
 from screener.history.layout import CHECKSUM_SUFFIX, plain_path
+from screener.history.precedence import schema
 from screener.history.times import MINUTE_MS, month_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _COLUMNS: Final = (
     "taker_buy_volume", "taker_buy_quote_volume", "ignore",
 )  # fmt: skip
 # One moment for all files, so that the same minutes have the same checksum.
+GROUP_ROWS: Final = 100_000
+"""Rows of a group of a Parquet file: so many are in memory at least."""
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -89,8 +92,15 @@ def export_archive(
     return done
 
 
-def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exported:
+def export_parquet(
+    minutes: pl.LazyFrame | Iterable[pl.DataFrame], path: str | os.PathLike[str]
+) -> Exported:
     """Write minutes into one Parquet file, without having all of them in memory.
+
+    Args:
+        minutes: A lazy frame, or frames one after the other; each is asked for when those before
+            it are all but written.
+        path: The file; one that is there is replaced, whole.
 
     Raises:
         DataError: There is no minute, or the file cannot be written; what was there before still
@@ -99,9 +109,11 @@ def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exporte
     import polars as pl
 
     target = Path(path)
+    frames = _Frames(() if isinstance(minutes, pl.LazyFrame) else minutes)
+    frame = minutes if isinstance(minutes, pl.LazyFrame) else frames.lazy()
     scratch = target.with_name(f".screener-{secrets.token_hex(8)}.tmp")
     try:
-        frame.sink_parquet(scratch, compression="zstd", mkdir=False)
+        frame.sink_parquet(scratch, compression="zstd", mkdir=False, row_group_size=GROUP_ROWS)
         rows = pl.scan_parquet(scratch, glob=False).select(pl.len()).collect().item()
         if not rows:
             raise nothing_to_export(target)
@@ -112,6 +124,8 @@ def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exporte
     except OSError as error:
         raise file_error(error, target, "the file cannot be written") from error
     except pl.exceptions.PolarsError as error:
+        if frames.failed is not None:
+            raise frames.failed from None
         # polars tells the system's refusal in its text alone.
         refusal = re.search(r"\(os error (\d+)\)", str(error))
         if refusal is not None:
@@ -127,6 +141,28 @@ def export_parquet(frame: pl.LazyFrame, path: str | os.PathLike[str]) -> Exporte
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
     return Exported(int(rows), 1, size)
+
+
+class _Frames:
+    """Frames as polars asks for them; it tells an exception's text alone, so it is kept here."""
+
+    def __init__(self, frames: Iterable[pl.DataFrame]) -> None:
+        self._frames = frames
+        self.failed: Exception | None = None
+
+    def __call__(self, *_: object) -> Iterator[pl.DataFrame]:
+        """All of them: nothing is asked of this source but to be written whole."""
+        try:
+            yield from self._frames
+        except Exception as error:
+            self.failed = error
+            raise
+
+    def lazy(self) -> pl.LazyFrame:
+        """The same as a lazy frame, which is to be collected once."""
+        from polars.io.plugins import register_io_source
+
+        return register_io_source(self, schema=schema())
 
 
 def nothing_to_export(path: Path) -> DataError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from screener.errors import DataError, ScreenerError, SourceError
-from screener.history.absent import absent_spans, confirm_absent, join
+from screener.history.absent import absent_spans, confirm_absent, forget_absent, join
 from screener.history.archive import read_archive
 from screener.history.layout import file_name
 from screener.history.pieces import Got, clean, tell_refused
@@ -84,7 +84,9 @@ def missing_in(store: Store, symbol: str, month: str, start: int, end: int) -> l
     return without(found, absent_spans(store, symbol)) if found else []
 
 
-def cost_of(store: Store, chosen: Chosen, start: int, end: int, now: int) -> Cost:
+def cost_of(
+    store: Store, chosen: Chosen, start: int, end: int, now: int, *, ask_again: bool = False
+) -> Cost:
     """What fetching would take, as far as can be known without asking: nothing is fetched.
 
     Args:
@@ -93,10 +95,14 @@ def cost_of(store: Store, chosen: Chosen, start: int, end: int, now: int) -> Cos
         start: The first minute, ms.
         end: The end of the last, ms.
         now: The time, ms.
+        ask_again: Whether what is known to be absent counts as missing.
     """
     total = Cost()
     for symbol, month, first, last in work(chosen, start, end):
-        missing = missing_in(store, symbol, month, first, last)
+        if ask_again:
+            missing = holes(store.times(symbol, month), first, last)
+        else:
+            missing = missing_in(store, symbol, month, first, last)
         for piece in plan_month(symbol, month, missing, now=now, by_rest=chosen.by_rest):
             total += piece.cost
     return total
@@ -112,6 +118,7 @@ async def fetch_into(
     now: int,
     on_event: OnEvent | None = None,
     checked: bool = False,
+    ask_again: bool = False,
 ) -> Fetched:
     """Fetches what the store lacks of [start, end).
 
@@ -125,6 +132,7 @@ async def fetch_into(
         on_event: Told of every step.
         checked: Whether rows that cannot be are noted and left out, and their minutes stay missing
             without being absent; by default they are stored as the source tells them.
+        ask_again: Whether what is known to be absent is forgotten, and asked for like the rest.
 
     Raises:
         DataError: The range cannot be, or the store cannot be read or written.
@@ -133,7 +141,7 @@ async def fetch_into(
     range_ms(start, end)
     done = Fetched(by_rest=chosen.by_rest)
     todo = work(chosen, start, end)
-    run = _Run(store, source, now, done, on_event or (lambda _: None), checked)
+    run = _Run(store, source, now, done, on_event or (lambda _: None), checked, ask_again)
 
     failures: list[ScreenerError] = []
 
@@ -172,11 +180,14 @@ class _Run:
     done: Fetched
     told: OnEvent
     checked: bool = False
+    ask_again: bool = False
 
     async def month(self, symbol: str, month: str, start: int, end: int) -> None:
         """Fetches what is missing of a month, until nothing is left to try."""
         import polars as pl
 
+        if self.ask_again:
+            await asyncio.to_thread(_forget, self.store, symbol, start, end)
         missing = await asyncio.to_thread(missing_in, self.store, symbol, month, start, end)
         wanted, lacking = minutes_in([(start, end)]), minutes_in(missing)
         self.done.wanted += wanted
@@ -184,6 +195,8 @@ class _Run:
         self.told(Event(symbol, month, wanted - lacking, fetched=False))
         tried: set[str] = set()
         asked: list[Span] = []
+        read: list[Span] = []
+        unusable: list[Span] = []
         spare: list[pl.DataFrame] = []
         refused: list[Span] = []
         by_rest = self.done.by_rest
@@ -195,6 +208,9 @@ class _Run:
             by_rest = by_rest and self.done.by_rest and not any(each.unanswered for each in got)
             # What REST was asked for is settled, unless it turned out that it cannot be asked.
             asked += [_span(each) for each in got if each.piece.kind == "rest" and by_rest]
+            files = [each for each in got if each.piece.kind != "rest"]
+            read += [_span(each) for each in files if each.rows is not None]
+            unusable += [_span(each) for each in files if each.unusable]
             spare += [each.spare for each in got if each.spare is not None]
             refused += self._refused(got)
             missing = await self._keep(symbol, month, (start, end), got)
@@ -203,7 +219,12 @@ class _Run:
             lacking = left
         if spare and missing:
             missing = await self._keep_spare(pl.concat(spare, how="diagonal"), missing)
-        await self._settle(symbol, missing, without(asked, join(refused)))
+        if self.done.by_rest and not by_rest:
+            # The exchange has forgotten the symbol: nobody can know more than its files.
+            gone = without(join(read), join([*unusable, *refused]))
+            await self._settle(symbol, missing, gone, "archive")
+        else:
+            await self._settle(symbol, missing, without(asked, join(refused)), "rest")
         if lacking:
             self.told(Event(symbol, month, lacking, fetched=True))
 
@@ -229,7 +250,7 @@ class _Run:
             raise
         except DataError as error:
             self.done.notes.append(Note(piece.symbol, piece.period, error.reason))
-            return Got(piece)
+            return Got(piece, unusable=True)
         self.done.files += 1
         return self._clean(piece, frame)
 
@@ -285,16 +306,24 @@ class _Run:
         stored = [(at, at + MINUTE_MS) for at in rows["open_time"].unique().sort().to_list()]
         return without(missing, stored)
 
-    async def _settle(self, symbol: str, missing: list[Span], asked: list[Span]) -> None:
-        """What REST was asked for and has not is absent, once it is old enough."""
+    async def _settle(
+        self, symbol: str, missing: list[Span], asked: list[Span], source: str
+    ) -> None:
+        """What a source was asked for and has not is absent, once it is old enough."""
         # The minute that is not yet an hour old as a whole may still come.
         _, sure = whole_minutes(0, self.now - _SURE_AFTER)
         absent = [part for low, high in asked for part in within(missing, low, min(high, sure))]
         await asyncio.to_thread(
-            confirm_absent, self.store, symbol, absent, source="rest", asked_at=self.now
+            confirm_absent, self.store, symbol, absent, source=source, asked_at=self.now
         )
         self.done.absent += minutes_in(absent)
         self.done.lacking += minutes_in(missing) - minutes_in(absent)
+
+
+def _forget(store: Store, symbol: str, start: int, end: int) -> None:
+    """Takes [start, end) out of what is absent; where nothing of it is, no file is touched."""
+    if within(absent_spans(store, symbol), start, end):
+        forget_absent(store, symbol, [(start, end)])
 
 
 def _span(got: Got) -> Span:

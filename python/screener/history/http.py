@@ -18,7 +18,7 @@ import aiohttp
 from yarl import URL
 
 from screener.errors import DataError, SourceError
-from screener.history import archive, layout, rest, weight
+from screener.history import archive, folders, layout, rest, weight
 
 __all__ = ["HttpSource", "Traffic", "open_source"]
 
@@ -70,6 +70,7 @@ class HttpSource:
         session: The connections; stay the caller's.
         rest_url: Where REST is.
         archive_url: Where the archive is.
+        listing_url: Where its folders are listed.
         at_once: How many requests may be on their way to each of the two.
         clock: Tells the time, ms.
         sleep: Waits for so many seconds.
@@ -79,6 +80,7 @@ class HttpSource:
     session: aiohttp.ClientSession
     rest_url: str = rest.REST_URL
     archive_url: str = layout.ARCHIVE_URL
+    listing_url: str = layout.LISTING_URL
     at_once: int = 8
     clock: Callable[[], int] = _clock
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -166,6 +168,30 @@ class HttpSource:
             else:
                 return data
         return None
+
+    async def archive_names(self, prefix: str) -> list[str]:
+        """What lies in a folder of the archive, without the folder's own name.
+
+        Args:
+            prefix: The folder, as `layout.archive_folder` names it.
+
+        Raises:
+            DataError: The answers are no listing, or have no end.
+            SourceError: There was no usable answer.
+        """
+
+        async def page(after: str | None) -> bytes:
+            answer = await self._get(self.listing_url, "/", folders.query(prefix, after), 0)
+            if answer.status == HTTPStatus.NOT_FOUND:
+                raise SourceError(
+                    reason="there is no listing",
+                    path=self.listing_url,
+                    status=answer.status,
+                    remedy="check the address",
+                )
+            return answer.body
+
+        return await folders.names_in(page, prefix)
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -293,9 +319,24 @@ async def open_source(
     *,
     rest_url: str = rest.REST_URL,
     archive_url: str = layout.ARCHIVE_URL,
+    listing_url: str | None = None,
     at_once: int = 8,
 ) -> AsyncIterator[HttpSource]:
-    """A source with connections of its own, which are closed at the end."""
+    """A source with connections of its own, which are closed at the end.
+
+    Args:
+        rest_url: Where REST is.
+        archive_url: Where the archive is.
+        listing_url: Where its folders are listed; by default at the bucket of the exchange's own
+            archive, and at the archive's address for any other.
+        at_once: How many requests may be on their way to each of the two.
+    """
+    archive_url = archive_url.rstrip("/")
+    if listing_url is None:
+        is_own = archive_url == layout.ARCHIVE_URL
+        listing_url = layout.LISTING_URL if is_own else archive_url
     connector = aiohttp.TCPConnector(limit=2 * at_once)
     async with aiohttp.ClientSession(connector=connector, trust_env=True) as session:
-        yield HttpSource(session, rest_url.rstrip("/"), archive_url.rstrip("/"), at_once)
+        yield HttpSource(
+            session, rest_url.rstrip("/"), archive_url, listing_url.rstrip("/"), at_once
+        )

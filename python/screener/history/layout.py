@@ -7,6 +7,7 @@ it becomes part of a path, as the archive's own addresses are.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -14,11 +15,15 @@ from urllib.parse import quote, unquote
 __all__ = [
     "ARCHIVE_URL",
     "CHECKSUM_SUFFIX",
+    "LISTING_URL",
+    "archive_folder",
     "archive_path",
     "default_root",
     "exchange_folder",
     "file_months",
     "file_name",
+    "is_symbol",
+    "month_of_file",
     "month_path",
     "plain_path",
     "symbol_folder",
@@ -27,6 +32,9 @@ __all__ = [
 
 ARCHIVE_URL = "https://data.binance.vision"
 """Where the exchange keeps its archive."""
+
+LISTING_URL = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+"""Where the archive's bucket tells what lies in its folders; the archive's own address does not."""
 
 CHECKSUM_SUFFIX = ".CHECKSUM"
 """What the address of a file's SHA-256 adds to the file's own."""
@@ -38,6 +46,8 @@ _SYMBOL = "symbol="
 _SUFFIX = ".parquet"
 _NO_NAME = '%/\\:*?"<>|'
 _DAY_LENGTH = len("2025-02-03")
+_LONGEST_SYMBOL = 40
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 
 
 def file_name(symbol: str, period: str) -> str:
@@ -69,6 +79,37 @@ def archive_path(symbol: str, period: str, *, market: str = "futures/um") -> str
     kind = "daily" if len(period) == _DAY_LENGTH else "monthly"
     encoded = quote(symbol, safe="")
     return f"/data/{market}/{kind}/klines/{encoded}/1m/{file_name(encoded, period)}"
+
+
+def archive_folder(symbol: str | None = None, *, market: str = "futures/um") -> str:
+    """The folder of all symbols' monthly files, or of one's, as a listing calls it.
+
+    Example:
+        >>> archive_folder()
+        'data/futures/um/monthly/klines/'
+        >>> archive_folder("NEARUSDT")
+        'data/futures/um/monthly/klines/NEARUSDT/1m/'
+    """
+    folder = f"data/{market}/monthly/klines/"
+    return folder if symbol is None else f"{folder}{symbol}/1m/"
+
+
+def month_of_file(symbol: str, name: str) -> str | None:
+    """The month of a monthly file of the archive, by its name; `None` for what is none.
+
+    Example:
+        >>> month_of_file("NEARUSDT", "NEARUSDT-1m-2025-02.zip")
+        '2025-02'
+    """
+    month = name.removeprefix(f"{symbol}-1m-").removesuffix(".zip")
+    known = _MONTH.fullmatch(month) and file_name(symbol, month) == name
+    return month if known else None
+
+
+def is_symbol(name: str) -> bool:
+    """Whether a name can be a symbol's: letters of any script, digits and `_`, not too many."""
+    letters = name.replace("_", "")
+    return letters.isalnum() and len(name) <= _LONGEST_SYMBOL
 
 
 def plain_path(symbol: str, month: str, *, market: str = "futures/um") -> Path:

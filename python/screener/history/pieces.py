@@ -30,6 +30,7 @@ class Got:
         refused: Rows that cannot be and were left out, each with `kind, field, value`; `None` where
             nobody looked.
         unanswered: Whether REST knows no such symbol, or serves it not.
+        unusable: Whether there is a file, and it is not as it should be.
     """
 
     piece: Piece
@@ -38,6 +39,7 @@ class Got:
     misplaced: int = 0
     refused: pl.DataFrame | None = None
     unanswered: bool = False
+    unusable: bool = False
 
 
 def clean(piece: Piece, frame: pl.DataFrame, *, now: int | None = None) -> Got:

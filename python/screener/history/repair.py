@@ -34,6 +34,7 @@ from screener.history.times import (
     iso,
     month_of,
     months_between,
+    range_ms,
     whole_minutes,
 )
 
@@ -115,11 +116,12 @@ async def repair(
         on_event: Told of every step of fetching.
 
     Raises:
-        DataError: The store or the journal cannot be read or written.
+        DataError: The range cannot be, or the store or the journal cannot be read or written.
         StateError: Another repair of the store runs.
         SourceError: The source does not answer. What was mended until then stays and is in the
             journal: it can be undone, and the next repair goes on.
     """
+    start, end = range_ms(start, end)
     new = Added(rows, now, symbols, start, end)
     if symbols is None and new.names:
         symbols = new.names
@@ -154,8 +156,8 @@ async def repair(
 def _files(
     store: Store,
     names: Collection[str],
-    start: Moment | None,
-    end: Moment | None,
+    start: int | None,
+    end: int | None,
     new: Added,
     now: int,
 ) -> list[tuple[str, str]]:
@@ -163,8 +165,8 @@ def _files(
 
     Nothing is fetched that opens after now, yet what is held of such minutes is taken out.
     """
-    low = None if start is None else month_of(as_ms(start))
-    high = None if end is None else month_of(as_ms(end))
+    low = None if start is None else month_of(start)
+    high = None if end is None else month_of(end)
     files = []
     for name in names:
         months = set(store.months(name))
@@ -173,7 +175,7 @@ def _files(
             months |= {month_of(at) for at in (min(mine), max(mine))} if mine else set()
         known = sorted(months)
         if known and end is not None:
-            known.append(month_of(min(as_ms(end), now)))
+            known.append(month_of(min(end, now)))
         inside = _months_through(known)
         files += [
             (name, f"{month}.parquet")
@@ -190,17 +192,15 @@ def _months_through(months: list[str]) -> list[str]:
     return list(months_between(as_ms(min(months)), as_ms(max(months)) + 1))
 
 
-def _span(
-    store: Store, symbol: str, start: Moment | None, end: Moment | None, now: int
-) -> Span | None:
+def _span(store: Store, symbol: str, start: int | None, end: int | None, now: int) -> Span | None:
     """The whole minutes a symbol should have: from its first on, to its last or to `end`."""
     months = store.months(symbol)
     if not months:
         return None
     first = cast("int", store.times(symbol, months[0]).min())
     last = cast("int", store.times(symbol, months[-1]).max())
-    low = first if start is None else max(as_ms(start), first)
-    high = last + MINUTE_MS if end is None else as_ms(end)
+    low = first if start is None else max(start, first)
+    high = last + MINUTE_MS if end is None else end
     span = whole_minutes(low, min(high, now))
     return span if span[0] < span[1] else None
 
@@ -299,7 +299,7 @@ def repair_minutes(
         on_event: Told of every step of fetching.
 
     Raises:
-        DataError: The store or the journal cannot be read or written.
+        DataError: The range cannot be, or the store or the journal cannot be read or written.
         SourceError: The exchange does not answer.
         StateError: Another repair of the store runs.
 
@@ -308,6 +308,8 @@ def repair_minutes(
         >>> done = repair_minutes(["BTCUSDT"])  # doctest: +SKIP
         >>> undo(Store(), done.entry)  # doctest: +SKIP
     """
+    # A wrong range is told before the exchange is asked for anything.
+    start, end = range_ms(start, end)
     kept = Store() if store is None else store
 
     async def mend() -> Repaired:

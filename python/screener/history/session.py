@@ -35,6 +35,8 @@ class Order:
         end: The first that is not wanted, ms; `None` is now.
         rest_url: Where REST is.
         archive_url: Where the archive is.
+        listing_url: Where its folders are listed; `None` is where `open_source` finds it.
+        ask_again: Whether what is known to be absent is asked for again.
     """
 
     target: Target
@@ -42,6 +44,8 @@ class Order:
     end: int | None = None
     rest_url: str = rest.REST_URL
     archive_url: str = layout.ARCHIVE_URL
+    listing_url: str | None = None
+    ask_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,13 @@ def estimate(store: Store, order: Order) -> tuple[Prepared, Cost]:
     async def ask() -> tuple[Prepared, Cost]:
         async with _prepared(order) as (_, prepared):
             cost = await asyncio.to_thread(
-                cost_of, store, prepared.chosen, prepared.start, prepared.end, prepared.now
+                cost_of,
+                store,
+                prepared.chosen,
+                prepared.start,
+                prepared.end,
+                prepared.now,
+                ask_again=order.ask_again,
             )
             return prepared, cost
 
@@ -140,6 +150,7 @@ def run(
                 prepared.end,
                 now=prepared.now,
                 on_event=on_event,
+                ask_again=order.ask_again,
             )
             return Run(prepared, fetched, source.traffic, time.perf_counter() - began)
 
@@ -147,7 +158,9 @@ def run(
 
 
 @asynccontextmanager
-async def connected(rest_url: str, archive_url: str) -> AsyncIterator[tuple[HttpSource, int]]:
+async def connected(
+    rest_url: str, archive_url: str, listing_url: str | None = None
+) -> AsyncIterator[tuple[HttpSource, int]]:
     """A source, and the exchange's time, ms.
 
     Raises:
@@ -160,7 +173,9 @@ async def connected(rest_url: str, archive_url: str) -> AsyncIterator[tuple[Http
         raise DataError(
             reason=f"fetching needs {error.name}", remedy="pip install 'screener[history]'"
         ) from error
-    async with open_source(rest_url=rest_url, archive_url=archive_url) as source:
+    async with open_source(
+        rest_url=rest_url, archive_url=archive_url, listing_url=listing_url
+    ) as source:
         try:
             now = await source.server_time()
         except SourceError as error:
@@ -174,7 +189,7 @@ async def connected(rest_url: str, archive_url: str) -> AsyncIterator[tuple[Http
 @asynccontextmanager
 async def _prepared(order: Order) -> AsyncIterator[tuple[HttpSource, Prepared]]:
     order.target.refuse_wrong()
-    async with connected(order.rest_url, order.archive_url) as (source, now):
+    async with connected(order.rest_url, order.archive_url, order.listing_url) as (source, now):
         start, end = span(order.start, order.end, now)
         chosen = await choose(source, order.target)
         yield source, Prepared(chosen, start, end, now)
@@ -187,6 +202,7 @@ def fetch_minutes(
     *,
     store: Store | None = None,
     include_delisted: bool = False,
+    ask_again: bool = False,
     rest_url: str = rest.REST_URL,
     archive_url: str = layout.ARCHIVE_URL,
 ) -> Fetched:
@@ -198,6 +214,7 @@ def fetch_minutes(
         end: The first moment that is not wanted; by default now.
         store: Where to; by default `Store()`.
         include_delisted: Also what the exchange no longer lists.
+        ask_again: Also ask again for what an earlier run found to be absent.
         rest_url: Where REST is.
         archive_url: Where the archive is.
 
@@ -220,5 +237,6 @@ def fetch_minutes(
         None if end is None else as_ms(end),
         rest_url,
         archive_url,
+        ask_again=ask_again,
     )
     return run(store or Store(), order).fetched

@@ -22,7 +22,15 @@ from screener.history.times import day_start, month_end, month_start
 from screenerd.demo.contracts import CLOSE, OPEN, QUOTE, Contract, Floats
 from screenerd.model import MINUTE_MS
 
-__all__ = ["ArchiveFaults", "ArchiveFile", "archive_csv", "checksum_text", "parse_name", "zipped"]
+__all__ = [
+    "FORGOTTEN",
+    "ArchiveFaults",
+    "ArchiveFile",
+    "archive_csv",
+    "checksum_text",
+    "parse_name",
+    "zipped",
+]
 
 _HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
@@ -32,6 +40,12 @@ _NAME = re.compile(
     r"(?P<symbol>.+)-1m-(?P<period>\d{4}-\d{2}(?:-\d{2})?)\.zip(?P<checksum>\.CHECKSUM)?"
 )
 _DAY_MINUTES = 1440
+
+FORGOTTEN = ("FTTUSDT", day_start("2023-11-06"), day_start("2025-02-17") + 570 * MINUTE_MS)
+"""A contract that only the archive knows, and from when to when it traded, [start, end) ms.
+
+Its minutes are those of the market's first contract.
+"""
 
 
 @dataclass(frozen=True, slots=True)

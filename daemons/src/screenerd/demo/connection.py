@@ -33,6 +33,7 @@ class Limits:
         update_ms: how often a running minute is sent, if something traded.
         update_real_ms: and no more often than that in real time, however fast the clock runs.
         close_after_ms: how long after its end a minute's last version is sent.
+        listing: names in a page of the archive's listing.
     """
 
     weight: int = 2400
@@ -45,6 +46,7 @@ class Limits:
     update_ms: int = 250
     update_real_ms: int = 40
     close_after_ms: int = 40
+    listing: int = 20
 
 
 @dataclass(frozen=True, slots=True)

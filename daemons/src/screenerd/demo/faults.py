@@ -87,7 +87,7 @@ class Faults:
         self._armed[fault, symbol] = times
 
     def disarm(self, fault: Fault | None = None) -> None:
-        """Ends a fault for all symbols, or every fault; a lost minute stays lost."""
+        """Ends a fault for all symbols, or every fault; a lost minute stays so until found."""
         self._armed = {
             key: times for key, times in self._armed.items() if fault not in (None, key[0])
         }
@@ -97,6 +97,10 @@ class Faults:
     def lose_minute(self, symbol: str, open_time: int) -> None:
         """The exchange has no such minute (ms); ask for one whose first frame is still to come."""
         self._lost.add((symbol, open_time))
+
+    def find_minute(self, symbol: str, open_time: int) -> None:
+        """The exchange has a minute (ms) after all that was lost."""
+        self._lost.discard((symbol, open_time))
 
     def fail_rest(
         self, status: int, *, times: int = ALWAYS, seconds: float | None = None, path: str = ""

@@ -14,8 +14,9 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+from screener.history.times import LATEST
 from screenerd.clock import Clock
-from screenerd.demo import archive, wire
+from screenerd.demo import archive, bucket, wire
 from screenerd.demo.connection import Connection, Limits
 from screenerd.demo.contracts import OPEN, TRADES, Floats
 from screenerd.demo.faults import Fault, Faults
@@ -34,6 +35,8 @@ _FILES_KEPT = 32
 """Files of the archive that stay in memory: a month of minutes takes seconds to make."""
 _ARCHIVE = "/data"
 """Under which name requests for the archive's files are counted, whatever they ask for."""
+_LISTING = "/"
+"""Where the archive's folders are listed."""
 _LONGEST_ADDRESS = 1 << 17
 """Bytes of a request's first line: a thousand streams with names that need escapes."""
 
@@ -188,6 +191,7 @@ class DemoExchange:
                 web.get("/fapi/v1/exchangeInfo", self._exchange_info),
                 web.get("/fapi/v1/klines", self._klines),
                 web.get("/fapi/v1/ticker/24hr", self._ticker),
+                web.get(_LISTING, self._listing),
                 web.get("/data/futures/um/{kind}/klines/{symbol}/1m/{name}", self._archive),
             ]
         )
@@ -320,9 +324,10 @@ class DemoExchange:
         status = self.faults.rest_status(request.path, now)
         if status is None and (
             file is None
-            or file.symbol not in self._indexes
+            or (life := self._life(file.symbol)) is None
             or (file.last + 1) * MINUTE_MS > now
-            or file.last < self._market.first_minute
+            or (file.last + 1) * MINUTE_MS <= life[0]
+            or file.first * MINUTE_MS >= life[1]
             or faults.is_missing(file)
         ):
             status = 404
@@ -335,6 +340,31 @@ class DemoExchange:
             return web.Response(body=body, content_type="application/zip")
         wrong = faults.spoils_checksum(file)
         return web.Response(body=archive.checksum_text(file.name, body, wrong=wrong))
+
+    async def _listing(self, request: web.Request) -> web.Response:
+        """A page of what lies in the archive."""
+        now = self._clock.now_ms()
+        self.counters.requests[_LISTING] += 1
+        status = self.faults.rest_status(_LISTING, now)
+        self.counters.statuses[status or 200] += 1
+        if status is not None:
+            return web.Response(status=status, content_type="application/xml")
+        lives = {
+            symbol: life
+            for symbol in (*self._indexes, archive.FORGOTTEN[0])
+            if (life := self._life(symbol)) is not None
+        }
+        keys = bucket.keys(lives, now, self.faults.archive.missing)
+        body = bucket.page(keys, request.query, self.limits.listing)
+        return web.Response(body=body, content_type="application/xml")
+
+    def _life(self, symbol: str) -> tuple[int, int] | None:
+        """From when to when the archive has minutes of a symbol, [start, end) ms."""
+        first = self._market.first_minute * MINUTE_MS
+        if symbol in self._indexes:
+            return first, LATEST
+        name, start, end = archive.FORGOTTEN
+        return (max(first, start), end) if symbol == name and first < end else None
 
     async def _kept_file(self, file: archive.ArchiveFile) -> bytes:
         """The file, made where it is none of those that were asked for last."""
@@ -350,9 +380,10 @@ class DemoExchange:
 
     def _archive_file(self, file: archive.ArchiveFile) -> bytes:
         faults = self.faults.archive
-        index = self._indexes[file.symbol]
-        first = max(file.first, self._market.first_minute)
-        bars = np.arange(first, file.last + 1, dtype=np.int64)
+        index = self._indexes.get(file.symbol, 0)
+        begin, end = self._life(file.symbol) or (0, 0)
+        first = max(file.first, begin // MINUTE_MS)
+        bars = np.arange(first, min(file.last + 1, end // MINUTE_MS), dtype=np.int64)
         rows = self._market.bars(index, 1, first, len(bars))
         lost = [self.faults.lost(file.symbol, int(bar) * MINUTE_MS) for bar in bars.tolist()]
         rows[np.array(lost)] = np.nan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -22,6 +22,9 @@ CANDLE_COLUMNS: Final = (
 )
 """Columns of a candle, in the tables of candles and in the journal, in the order of its row."""
 
+OPTIONAL_VALUES: Final = ("trades", "taker_buy_volume", "taker_buy_quote_volume")
+"""What a source may not know of a minute."""
+
 ALERT_COLUMNS: Final = (
     "id, triggered_at, exchange, symbol, alert_type, timeframe, price, volume, change_pct, state, "
     "rule_version, metadata"
@@ -38,18 +41,35 @@ DELIVERY_COLUMNS: Final = "id, alert_id, channel, state, attempts, next_try, las
 class Change(Enum):
     """What becomes of a closed version of a minute that is stored already."""
 
-    NONE = "equal, and its source ranks no higher"
-    SOURCE = "equal, from a better source: only the source is recorded"
+    NONE = "equal as far as it is known, and its source ranks no higher"
+    SOURCE = "equal as far as it is known, from a better source: only the source is recorded"
     REPLACED = "different, from a source that ranks as high or higher: takes the place"
     OUTRANKED = "different, from a worse source: not stored"
 
 
 def compare(held: Candle, arrived: Candle) -> Change:
-    """Says what an arriving version does to the one that is held."""
+    """Says what an arriving version does to the one that is held.
+
+    A value that it does not know contradicts nothing.
+    """
     better = RANKS[arrived.source] - RANKS[held.source]
-    if held.same_values(arrived):
+    if agrees(arrived, held):
         return Change.SOURCE if better > 0 else Change.NONE
     return Change.REPLACED if better >= 0 else Change.OUTRANKED
+
+
+def agrees(arrived: Candle, held: Candle) -> bool:
+    """Whether all that an arriving version knows is what is held."""
+    pairs = zip(arrived.values, held.values, strict=True)
+    return all(new is None or new == old for new, old in pairs)
+
+
+def completed(arrived: Candle, held: Candle) -> Candle:
+    """An arriving version that takes another's place: what it does not know stays as it was."""
+    unknown = {
+        name: getattr(held, name) for name in OPTIONAL_VALUES if getattr(arrived, name) is None
+    }
+    return replace(arrived, **unknown) if unknown else arrived
 
 
 def next_revision(held: Candle) -> int:

@@ -21,11 +21,13 @@ from screenerd.store.rows import (
     CANDLE_COLUMNS,
     Change,
     Row,
+    agrees,
     alert_row,
     audit_row,
     candle_from,
     candle_row,
     compare,
+    completed,
     next_revision,
 )
 
@@ -171,7 +173,7 @@ def _write_candle(
             connection.execute(_BETTER_SOURCE, (candle.source, *key))
         case Change.REPLACED:
             counts.revised += 1
-            row = (exchange, *candle_row(candle, next_revision(held)))
+            row = (exchange, *candle_row(completed(candle, held), next_revision(held)))
             connection.execute(_REPLACE_CANDLE, row)
             journal.append(row)
 
@@ -180,11 +182,12 @@ def _came_before(connection: sqlite3.Connection, exchange: str, candle: Candle) 
     """Whether this very arrival is journalled; without a time of arrival nobody knows.
 
     A bus that delivers it twice must not undo what came after it, nor may a repeated transaction.
+    The journal may know more of it: what was held before completed it.
     """
     if not candle.received_at:
         return False
     key = (exchange, candle.received_at, candle.symbol, candle.open_time, candle.source)
-    return any(candle_from(row).same_values(candle) for row in connection.execute(_ARRIVALS, key))
+    return any(agrees(candle, candle_from(row)) for row in connection.execute(_ARRIVALS, key))
 
 
 def _write_dead_letter(connection: sqlite3.Connection, letter: DeadLetter) -> None:
