@@ -31,9 +31,9 @@ _COLUMNS: Final = (
     "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
     "taker_buy_volume", "taker_buy_quote_volume", "ignore",
 )  # fmt: skip
-# One moment for all files, so that the same minutes have the same checksum.
 GROUP_ROWS: Final = 100_000
 """Rows of a group of a Parquet file: so many are in memory at least."""
+# One moment for all files, so that the same minutes have the same checksum.
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)
 
 

@@ -90,9 +90,10 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn look(self, time: &[i64], bounds: Bounds) -> Glance {
-        let is_minute = |pair: &[i64; 2]| pair[1].checked_sub(pair[0]) == Some(MINUTE_MS);
+        let is_minute =
+            |(before, after): (&i64, &i64)| after.checked_sub(*before) == Some(MINUTE_MS);
         let mut seen = Glance {
-            are_minutes: all(time.array_windows().map(is_minute)),
+            are_minutes: all(time.iter().zip(time.iter().skip(1)).map(is_minute)),
             are_sound: true,
             are_usual: true,
             quiet: 0,
