@@ -114,14 +114,13 @@ def test_a_file_is_made_as_it_is_told(tmp_path: Path) -> None:
     assert list(columns) == list(COLUMNS)
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     assert all(column.statistics.has_min_max for column in columns.values())
-    others = {"BYTE_STREAM_SPLIT", "DELTA_BINARY_PACKED", "RLE_DICTIONARY"}
+    others = {"DELTA_BINARY_PACKED", "RLE_DICTIONARY"}
     used = {name: [*others.intersection(one.encodings)] for name, one in columns.items()}
     encodings = {name: found[0] if found else "PLAIN" for name, found in used.items()}
     assert encodings == (
-        dict.fromkeys(COLUMNS, "BYTE_STREAM_SPLIT")
+        dict.fromkeys(COLUMNS, "PLAIN")
         | dict.fromkeys(("open_time", "trades", "revision"), "DELTA_BINARY_PACKED")
-        | dict.fromkeys(("symbol", "source"), "RLE_DICTIONARY")
-        | dict.fromkeys(("volume", "taker_buy_volume"), "PLAIN")
+        | dict.fromkeys(("symbol", "source", "open", "high", "low", "close"), "RLE_DICTIONARY")
     )
     assert pl.DataFrame(file.read()).equals(store.read("BTCUSDT", "2025-02"))
 
