@@ -22,7 +22,7 @@ def market() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> dict[str, float]:
-    """Median nanoseconds by name, for the ratios."""
+    """Medians by name, in nanoseconds where the name says nothing else, for the ratios."""
     return pytestconfig.stash.setdefault(_FIGURES, {})
 
 
@@ -32,6 +32,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if figures:
         terminalreporter.section("medians of this run")
         peer = figures.get("peers per row")
-        for name, nanoseconds in figures.items():
-            ratio = f"   {nanoseconds / peer:.2f} of the peers" if peer and "row" in name else ""
-            terminalreporter.write_line(f"{name:<58}{nanoseconds:>14,.0f} ns{ratio}")
+        for name, figure in figures.items():
+            ratio = f"   {figure / peer:.2f} of the peers" if peer and "row" in name else ""
+            unit = "B" if "in bytes" in name else "ns"
+            terminalreporter.write_line(f"{name:<58}{figure:>14,.0f} {unit}{ratio}")

@@ -1,8 +1,8 @@
 """The archive's files into the store, and out of it again, beside polars and DuckDB in one run.
 
 Each does the same work on the same files: a month's zip to a sorted Parquet file of the same
-columns, compressed with zstd; and a year of one symbol out of such files. One thread each, so that
-a figure is that of one core.
+columns, compressed with zstd; real months to such files, and out of them again; and a year of one
+symbol out of such files. One thread each, so that a figure is that of one core.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import polars as pl
 import pytest
 
 import screener
+from screener._core import parquet_bytes
 from screener.history import Store
 from screener.history.archive import checksum, read_archive, verify
+from screener.history.precedence import conform
 from screener.history.times import MINUTE_MS
 
 if TYPE_CHECKING:
@@ -137,6 +139,60 @@ def test_archive_to_parquet(
     path = run(way, setup=fresh, rounds=20, warmup_rounds=2)
     assert pl.read_parquet(path, hive_partitioning=False).select(month.columns).equals(month)
     _told(benchmark, figures, f"archive zip to Parquet: {way.__name__}", month.height)
+
+
+REAL = Path(__file__).parents[2] / "shared/data/klines/um_full_2025-02"
+
+
+@pytest.fixture(scope="session")
+def real_months() -> list[pl.DataFrame]:
+    """February of 2025 of four real perpetuals, as the store holds it."""
+    if not REAL.is_dir():
+        pytest.skip(f"the real candles of {REAL} are not here")
+    return [conform(pl.read_parquet(path), source="archive") for path in REAL.glob("*.parquet")]
+
+
+def stored(month: pl.DataFrame) -> bytes:
+    """The bytes of the store's file."""
+    return parquet_bytes(month, [("screener.schema", "1")])
+
+
+def stored_by_polars(month: pl.DataFrame) -> bytes:
+    """The same columns, at the same level, by write_parquet."""
+    buffer = io.BytesIO()
+    month.write_parquet(buffer, compression="zstd", compression_level=1)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("way", [stored, stored_by_polars])
+def test_real_months(
+    benchmark: BenchmarkFixture,
+    figures: dict[str, float],
+    real_months: list[pl.DataFrame],
+    way: Callable[[pl.DataFrame], bytes],
+) -> None:
+    """Real months to the bytes of Parquet files, and how many they are."""
+    files: list[bytes] = benchmark(lambda: [way(month) for month in real_months])
+    rows = sum(month.height for month in real_months)
+    for month, file in zip(real_months, files, strict=True):
+        assert pl.read_parquet(io.BytesIO(file)).equals(month)
+    _told(benchmark, figures, f"real months to Parquet: {way.__name__}", rows)
+    figures[f"real months in bytes, per minute: {way.__name__}"] = sum(map(len, files)) / rows
+
+
+@pytest.mark.parametrize("way", [stored, stored_by_polars])
+def test_real_months_read(
+    benchmark: BenchmarkFixture,
+    figures: dict[str, float],
+    real_months: list[pl.DataFrame],
+    way: Callable[[pl.DataFrame], bytes],
+) -> None:
+    """Those files read by polars."""
+    files = [way(month) for month in real_months]
+    frames = benchmark(lambda: [pl.read_parquet(io.BytesIO(file)) for file in files])
+    assert frames[0].equals(real_months[0])
+    rows = sum(month.height for month in real_months)
+    _told(benchmark, figures, f"real months read: {way.__name__}", rows)
 
 
 @pytest.fixture(scope="session")
