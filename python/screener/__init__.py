@@ -25,6 +25,7 @@ from screener.errors import (
     UnknownSymbolError,
 )
 from screener.klines import read_klines
+from screener.outcomes import outcomes
 from screener.quality import KlineReport, inspect_klines
 from screener.replay import Replay, replay, windows
 
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "demo_market",
     "inspect_klines",
+    "outcomes",
     "read_klines",
     "replay",
     "windows",
