@@ -25,7 +25,7 @@ from screener.errors import (
     UnknownSymbolError,
 )
 from screener.klines import read_klines
-from screener.outcomes import outcomes
+from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.quality import KlineReport, inspect_klines
 from screener.replay import Replay, replay, windows
 
@@ -42,6 +42,7 @@ __all__ = [
     "Rule",
     "RuleError",
     "RuleSet",
+    "Scorecard",
     "ScreenerError",
     "SourceError",
     "StateError",
@@ -52,5 +53,6 @@ __all__ = [
     "outcomes",
     "read_klines",
     "replay",
+    "scorecard",
     "windows",
 ]

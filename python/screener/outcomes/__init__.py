@@ -3,12 +3,17 @@
 The way of an alert: `alerts` (a frame -> whose, when, which way) meets `paths` (candles -> sorted
 minutes, runs without a hole, the minute of entry). `extremes` finds highest values and first
 touches; `measure` takes returns and excursions from them, `barriers` the triple barrier, and
-`market` what the benchmark and all symbols did meanwhile. `table` makes the frame.
+`market` what the benchmark and all symbols did meanwhile. `table` makes the frame. For a scorecard
+`pool` has the random entries, `significance` intervals and p-values, `scores` makes the frame and
+`card` shows it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from screener.errors import DataError
+from screener.outcomes.card import Scorecard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
 
     from screener.types import ArrowFrame, Rules
 
-__all__ = ["outcomes"]
+__all__ = ["Scorecard", "outcomes", "scorecard"]
 
 
 def outcomes(
@@ -114,3 +119,90 @@ def outcomes(
     minutes = in_minutes(horizons)
     barriers = Barriers(target=target, stop=stop, atr=atr)
     return measured(read_alerts(alerts, rules), read_paths(candles), minutes, barriers, benchmark)
+
+
+def scorecard(
+    outcomes: ArrowFrame,
+    candles: ArrowFrame,
+    *,
+    permutations: int = 2000,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Scorecard:
+    """Tell how good each rule was over each horizon, and whether chance does as well.
+
+    **Chance** is random entries of the same symbols at the same hours of the day (UTC), among all
+    minutes of `candles` that have the horizon whole. Alerts of a rule within one hour of one day,
+    of all symbols, are moved together and stay as far apart as they were: a burst of a hundred
+    alerts is one piece of luck, not a hundred. `p` is the share of draws whose mean return is at
+    least the rule's, the rule's own counted as one of them; it is small for rules that were better
+    than chance, and near 1 for those that were worse. `p_adjusted` corrects for all rules and
+    horizons of the frame (Benjamini-Hochberg): of the rules taken at 0.05 or below, one in twenty
+    is expected to be chance.
+
+    **Intervals** are Wilson's for the hit rate, as if alerts were independent, and by bootstrap
+    over the same blocks of an hour for mean, median and profit factor; there is none of a rule
+    whose alerts fall into a single hour. Bursts that last for hours, and horizons of hours, leave
+    blocks that are not quite independent: with few of them p-values and intervals flatter.
+
+    The same arguments and the same numpy give the same numbers; those of a rule, but for
+    `p_adjusted`, do not depend on the other rules in the frame.
+
+    Args:
+        outcomes: What `screener.outcomes` gave.
+        candles: The candles it was given.
+        permutations: Random placements for each p-value, at least 1; no p is below
+            `1 / (permutations + 1)`.
+        resamples: Resamples for each interval, at least 1.
+        level: Confidence of the intervals, above 0 and below 1.
+        seed: Where chance begins, 0 or more.
+
+    Returns:
+        A scorecard whose `frame` has a row a rule and horizon, in the order of the outcomes:
+
+        | column | meaning |
+        |---|---|
+        | `rule` `horizon` | as in the outcomes |
+        | `n` `missing` | outcomes that are known, and that are not |
+        | `hit_rate` | share of returns above 0 |
+        | `mean` `median` | of the returns, % |
+        | `profit_factor` | sum of gains by sum of losses; null where nothing was lost |
+        | `…_low` `…_high` | the intervals of the four; null where unbounded or unknown |
+        | `mfe` `mae` `against_benchmark` `against_market` | means of those columns, % |
+        | `target_share` `stop_share` `end_share` | of the labels: 1, -1, 0 |
+        | `random_mean` | mean return of the random entries, % |
+        | `p` `p_adjusted` | as told above |
+
+    Raises:
+        CandleError: A candle has no time or no price that can be.
+        DataError: A column is missing, an argument cannot be, or the candles are others than the
+            outcomes were measured on.
+
+    Example:
+        >>> import screener
+        >>> market = screener.demo_market(symbols=3, days=2)
+        >>> found = screener.outcomes(screener.replay(market).alerts, market, ["5m", "1h"])
+        >>> card = screener.scorecard(found, market, permutations=100, resamples=100)
+        >>> card.frame["n"].sum() == found["return"].count()
+        True
+    """
+    from screener.outcomes.paths import read_paths
+    from screener.outcomes.scores import scores
+
+    for name, value in (("permutations", permutations), ("resamples", resamples)):
+        if value < 1:
+            raise DataError(reason=f"{name}={value} is too few", remedy="it is at least 1")
+    if not 0 < level < 1:
+        raise DataError(reason=f"level={level} is no confidence", remedy="such as 0.95")
+    if seed < 0:
+        raise DataError(reason=f"seed={seed} is below 0", remedy="any whole number from 0 on")
+    frame = scores(
+        outcomes,
+        read_paths(candles),
+        permutations=permutations,
+        resamples=resamples,
+        level=level,
+        seed=seed,
+    )
+    return Scorecard(frame, level, permutations, resamples, seed)
