@@ -19,6 +19,7 @@ from screener import CandleError, DataError, RuleSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 MINUTE = 60_000
 START = 1_738_368_000_000
@@ -291,6 +292,21 @@ def test_the_demo_market_equals_the_oracle() -> None:
     prices = market.select("symbol", "open_time", "open", "high", "low", "close")
     recent = prices.filter(pl.col("open_time") > last - 1440 * MINUTE)
     assert_as_the_oracle(raised, recent, ["5m", "15m", "1h", "4h"], **(BARRIERS | {"atr": 14}))
+
+
+def test_real_minutes_equal_the_oracle(shared_data: Path) -> None:
+    """Three days around the crash of 2025-02-03, two symbols of which one is taken for BTC."""
+    files = sorted((shared_data / "klines" / "um_full_2025-02").glob("*.parquet"))[:2]
+    month = pl.concat(pl.read_parquet(file) for file in files)
+    begin = START + 1440 * MINUTE
+    market = month.filter(pl.col("open_time").is_between(begin, begin + 3 * 1440 * MINUTE))
+    other = market["symbol"].unique().sort()[1]
+    market = market.with_columns(pl.col("symbol").replace({other: "BTCUSDT"}))
+    raised = screener.replay(market).alerts
+    assert raised.height > 50
+    prices = market.select("symbol", "open_time", "open", "high", "low", "close")
+    few = raised.gather_every(max(1, raised.height // 100))
+    assert_as_the_oracle(few, prices, ["5m", "4h"], **(BARRIERS | {"atr": 14}))
 
 
 # -- no look-ahead -------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Placed", "Pool", "pools"]
 
-# Numbers held at a time while drawing.
-_AT_ONCE = 1 << 21
+# Numbers worked on at a time: what fits into a processor's cache.
+_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,15 @@ class Pool:
         far apart as they were: what comes in a burst is as good as one, not as many.
         """
         count, first = self.count[placed.group], self.first[placed.group]
+        shift, end_of = placed.shift % count, first + count
         found = np.empty(draws)
         for begin, end in _parts(draws, len(placed.group)):
-            at = rng.random((end - begin, placed.blocks))[:, placed.block]
-            minute = ((at * count).astype(np.int64) + placed.shift) % count
-            found[begin:end] = (self.returns[first + minute] * placed.sign).mean(axis=1)
+            at = rng.random((end - begin, placed.blocks)).take(placed.block, axis=1)
+            at *= count
+            row = at.astype(np.int64)
+            row += first + shift
+            row -= count * (row >= end_of)
+            found[begin:end] = (self.returns.take(row) * placed.sign).mean(axis=1)
         return found
 
 
