@@ -52,7 +52,8 @@ class Peaks:
             the range where there is none.
         """
         passed = np.zeros_like(starts)
-        for level in reversed(range(len(self._levels))):
+        longest = int(lengths.max(initial=0))
+        for level in reversed(range(min(longest.bit_length(), len(self._levels)))):
             values, step = self._levels[level], 1 << level
             fits = passed + step <= lengths
             block = values[np.where(fits, starts + passed, 0)]
