@@ -25,6 +25,7 @@ from screener.errors import (
     UnknownSymbolError,
 )
 from screener.klines import read_klines
+from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.quality import KlineReport, inspect_klines
 from screener.replay import Replay, replay, windows
 
@@ -41,6 +42,7 @@ __all__ = [
     "Rule",
     "RuleError",
     "RuleSet",
+    "Scorecard",
     "ScreenerError",
     "SourceError",
     "StateError",
@@ -48,7 +50,9 @@ __all__ = [
     "__version__",
     "demo_market",
     "inspect_klines",
+    "outcomes",
     "read_klines",
     "replay",
+    "scorecard",
     "windows",
 ]
