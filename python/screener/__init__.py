@@ -14,6 +14,7 @@ from screener._core import (
     RuleSet,
     __version__,
 )
+from screener.backtest import Atr, Backtest, backtest
 from screener.demo import demo_market
 from screener.errors import (
     CandleError,
@@ -30,6 +31,8 @@ from screener.replay import Replay, replay, windows
 
 __all__ = [
     "Alert",
+    "Atr",
+    "Backtest",
     "Candle",
     "CandleError",
     "Clause",
@@ -46,6 +49,7 @@ __all__ = [
     "StateError",
     "UnknownSymbolError",
     "__version__",
+    "backtest",
     "demo_market",
     "inspect_klines",
     "read_klines",
