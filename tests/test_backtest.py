@@ -217,7 +217,7 @@ def test_symbols_without_candles_are_told_and_escaped() -> None:
         {"fee": -0.1}, {"fee": float("nan")}, {"slippage": 1.0}, {"capital": 0.0}, {"size": -1.0},
         {"stop": 0.0}, {"stop": -0.1}, {"stop": 1.0}, {"take": 0.0}, {"hold": 0}, {"hold": 1.5},
         {"max_positions": 0}, {"bar": "7m"}, {"sides": "up"}, {"direction": "up"},
-        {"direction": {"pioneer_bull": "up"}},
+        {"direction": {"pioneer_bull": "up"}}, {"stop": "2%"}, {"take": True}, {"fee": None},
     ],
 )  # fmt: skip
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:

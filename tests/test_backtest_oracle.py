@@ -105,11 +105,11 @@ def target_frames(draw: st.DrawFn) -> dict[str, dict[int, int]]:
 
 @st.composite
 def alert_cases(draw: st.DrawFn) -> Case:
-    """Mostly alerts whose minute is there."""
+    """Mostly alerts whose minute is there, the last one first."""
     rng, candles = Random(draw(SEEDS)), draw(markets())
     there = [o for o in EVERY_ALERT if o.time in candles.get(o.symbol, ())]
     orders = set(rng.sample(there, rng.randint(1, len(there)))) | set(rng.sample(EVERY_ALERT, 5))
-    return Case(candles, sorted(orders, key=repr), draw(funding()), draw(TERMS))
+    return Case(candles, sorted(orders, key=repr, reverse=True), draw(funding()), draw(TERMS))
 
 
 def candles_frame(candles: Candles) -> pl.DataFrame:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from screener.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["BARS", "MINUTE_MS", "Atr", "Bar", "Distance", "Options", "Side", "Sides"]
 
@@ -76,24 +79,25 @@ class Options:
         _one_of("sides", self.sides, get_args(Sides))
         _one_of("bar", self.bar, tuple(BARS))
         for name in ("fee", "slippage"):
-            _number(name, value := getattr(self, name), 0 <= value < 1, "from 0 to below 1")
+            _number(name, getattr(self, name), lambda value: 0 <= value < 1, "from 0 to below 1")
         _positive("capital", self.capital)
         _positive("size", self.size)
         for name in ("max_positions", "hold"):
             if getattr(self, name) is not None:
                 _count(name, getattr(self, name))
-        if isinstance(self.stop, (int, float)):
-            _number("stop", self.stop, 0 < self.stop < 1, "above 0 and below 1")
-        if isinstance(self.take, (int, float)):
-            _positive("take", self.take)
+        if self.stop is not None and not isinstance(self.stop, Atr):
+            _number("stop", self.stop, lambda value: 0 < value < 1, "above 0 and below 1, or Atr")
+        if self.take is not None and not isinstance(self.take, Atr):
+            _number("take", self.take, lambda value: value > 0, "above 0, or Atr")
 
 
-def _positive(name: str, value: float) -> None:
-    _number(name, value, value > 0, "above 0")
+def _positive(name: str, value: object) -> None:
+    _number(name, value, lambda number: number > 0, "above 0")
 
 
-def _number(name: str, value: float, holds: bool, what: str) -> None:
-    if not holds or not math.isfinite(value):
+def _number(name: str, value: Any, holds: Callable[[float], bool], what: str) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not holds(value):
         raise DataError(reason=f"{name}={value!r} cannot be", remedy=f"give a number {what}")
 
 
