@@ -39,6 +39,7 @@ TEST_TOOLS = [
     "aiohttp>=3.13",
     "deflate>=0.8",
     "duckdb>=1.3",
+    "empyrical-reloaded>=0.5.12",
     "hypothesis>=6.150",
     "numpy>=2",
     "pandas>=3",

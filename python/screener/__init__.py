@@ -14,6 +14,7 @@ from screener._core import (
     RuleSet,
     __version__,
 )
+from screener.backtest import Atr, Backtest, backtest
 from screener.demo import demo_market
 from screener.errors import (
     CandleError,
@@ -31,6 +32,8 @@ from screener.replay import Replay, replay, windows
 
 __all__ = [
     "Alert",
+    "Atr",
+    "Backtest",
     "Candle",
     "CandleError",
     "Clause",
@@ -48,6 +51,7 @@ __all__ = [
     "StateError",
     "UnknownSymbolError",
     "__version__",
+    "backtest",
     "demo_market",
     "inspect_klines",
     "outcomes",
