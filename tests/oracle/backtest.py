@@ -17,7 +17,7 @@ Candles = dict[str, dict[int, Candle]]
 
 @dataclass(frozen=True)
 class Range:
-    """A multiple of the mean of the newest true ranges."""
+    """A multiple of Wilder's average true range."""
 
     multiple: float
     minutes: int
@@ -211,11 +211,14 @@ def _distance(
     for start in sorted(minutes):
         if (start // length + 1) * length <= time:
             bars.setdefault(start // length, []).append(minutes[start])
-    known = list(bars.values())[-given.bars - 1 :]
+    known = list(bars.values())
     if len(known) <= given.bars:
         return "unknown"
     ranges = []
     for before, bar in pairwise(known):
         high, low, last = max(c[1] for c in bar), min(c[2] for c in bar), before[-1][3]
         ranges.append(max(high - low, abs(high - last), abs(low - last)))
-    return given.multiple * sum(ranges) / len(ranges)
+    average = sum(ranges[: given.bars]) / given.bars
+    for newest in ranges[given.bars :]:
+        average = ((given.bars - 1) * average + newest) / given.bars
+    return given.multiple * average

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from screener.atr import average_true_range
 from screener.backtest.options import BARS, MINUTE_MS, Atr
 
 if TYPE_CHECKING:
@@ -114,15 +115,13 @@ class Ranges:
 
 
 def average_true_ranges(minutes: Minutes, atr: Atr) -> tuple[Ints, Floats]:
-    """The ends of a symbol's bars (ms) and the mean true range that is known from then on."""
+    """The ends of a symbol's bars (ms) and the average true range known from then on."""
     length = BARS[atr.bar] * MINUTE_MS
     bar = minutes.time // length
     starts = np.flatnonzero(np.diff(bar, prepend=bar[0] - 1))
     high = np.maximum.reduceat(minutes.high, starts)
     low = np.minimum.reduceat(minutes.low, starts)
     close = minutes.close[np.append(starts[1:], bar.size) - 1]
-    true = np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
-    if true.size < atr.bars:
-        return np.empty(0, dtype=np.int64), np.empty(0)
-    means = np.lib.stride_tricks.sliding_window_view(true, atr.bars).mean(axis=1)
-    return (bar[starts] + 1)[atr.bars :] * length, means
+    one_run = np.zeros(starts.size, dtype=np.int64)
+    means = average_true_range(high, low, close, one_run, atr.bars)
+    return (bar[starts] + 1)[atr.bars :] * length, means[atr.bars :]

@@ -27,14 +27,14 @@ Sides: TypeAlias = Literal["both", "long", "short"]
 class Atr:
     """A distance in average true ranges, as they are known when a position is entered.
 
-    The average is the plain mean of the true ranges of the newest `bars` bars of the clock that
-    have ended by then; a true range reaches back to the close of the bar before it, so that one
-    bar more is needed.
+    The average is Wilder's over bars of the clock that have ended by then, as `screener.outcomes`
+    takes it over minutes; a true range reaches back to the close of the bar before it, so that one
+    bar more than `bars` is needed. A bar without a minute is left out.
 
     Attributes:
         multiple: How many average true ranges, above 0.
         bar: The length of a bar.
-        bars: How many bars, at least 1.
+        bars: How many bars it looks back, at least 1.
 
     Raises:
         DataError: One of them cannot be.

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
-
 from screener.errors import DataError
-from screener.outcomes.paths import Floats, Ints
 
-__all__ = ["Barriers", "average_true_range"]
+__all__ = ["Barriers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +40,3 @@ class Barriers:
             raise DataError(
                 reason=f"atr={self.atr!r} is no number of minutes", remedy="it is at least 1"
             )
-
-
-def average_true_range(
-    high: Floats, low: Floats, close: Floats, run_start: Ints, period: int
-) -> Floats:
-    """Wilder's average true range at the close of each minute, afresh in each run.
-
-    The first true range of a run is that of its second minute; the average is ready, as the mean
-    of `period` of them, at the run's minute number `period` from 0, and NaN before.
-
-    Args:
-        high: Highest prices, sorted by time.
-        low: Lowest prices.
-        close: Last prices.
-        run_start: For each row the first row of its run.
-        period: Minutes to look back.
-    """
-    if not len(close):
-        return close
-    before = np.roll(close, 1)
-    ranges = np.maximum(high, before) - np.minimum(low, before)
-    place = np.arange(len(close)) - run_start
-    seeds = np.flatnonzero(place == period)
-    ranges[seeds] = ranges[seeds[:, np.newaxis] - np.arange(period)].mean(axis=1)
-    ranges[place < period] = np.nan
-    rows = pl.DataFrame({"run": run_start, "range": ranges}).with_columns(
-        pl.col("range").fill_nan(None)
-    )
-    # Not adjusted, the exponential mean begins with its first value: the seed.
-    smooth = pl.col("range").ewm_mean(alpha=1 / period, adjust=False)
-    if run_start[0] != run_start[-1]:
-        smooth = smooth.over("run")
-    return rows.select(smooth.fill_null(np.nan)).to_series().to_numpy()

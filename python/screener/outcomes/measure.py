@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from screener.outcomes.barriers import average_true_range
+from screener.atr import average_true_range
 from screener.outcomes.extremes import Peaks
 from screener.outcomes.paths import Floats, Ints
 
