@@ -137,7 +137,8 @@ def run_benchmarks(session: nox.Session, rust_options: list[str], options: list[
     install_wheel(session, *TEST_TOOLS, "bottleneck>=1.5")
     pytest = ["pytest", "benches", "-p", "no:randomly", "-p", "no:xdist", *options]
     all_cores = "closing_minute or warm_up"
-    session.run(*pytest, "-k", f"not ({all_cores})", env={"RAYON_NUM_THREADS": "1"})
+    one = {"RAYON_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    session.run(*pytest, "-k", f"not ({all_cores})", env=one)
     session.run(*pytest, "-k", all_cores)
 
 
