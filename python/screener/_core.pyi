@@ -18,6 +18,8 @@ __all__ = [
     "RuleSet",
     "__version__",
     "archive_minutes",
+    "glance",
+    "parquet_bytes",
     "preset",
     "presets",
     "replay",
