@@ -1,13 +1,15 @@
-"""The Python of docs/rules.md runs as printed."""
+"""The Python and the commands of docs/rules.md run as printed."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+
+from screener.cli import main
 
 PAGE = Path(__file__).parents[1] / "docs" / "rules.md"
 
@@ -26,3 +28,22 @@ def test_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert head in printed
     for line in lines:
         assert line[: head.index("hit %") + len("hit %")] in printed
+
+
+def test_the_preview(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = PAGE.read_text(encoding="utf-8").split("\n## ")[1]
+    (rules,) = re.findall(r"```toml\n(.*?)```", section, flags=re.DOTALL)
+    (command,) = re.findall(r"```sh\n(.*?)\n```", section, flags=re.DOTALL)
+    (shown,) = re.findall(r"\n```\n(\d.*?)```", section, flags=re.DOTALL)
+    (tmp_path / "my.toml").write_text(rules, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert not stopped.value.code
+    printed = capsys.readouterr().out.splitlines()
+    assert len(shown.splitlines()) > 10
+    for line in shown.splitlines():
+        assert line in printed

@@ -27,6 +27,7 @@ from screener.errors import (
 )
 from screener.klines import read_klines
 from screener.outcomes import Scorecard, outcomes, scorecard
+from screener.preview import Preview, preview
 from screener.quality import KlineReport, inspect_klines
 from screener.replay import Replay, replay, windows
 
@@ -41,6 +42,7 @@ __all__ = [
     "Engine",
     "Explanation",
     "KlineReport",
+    "Preview",
     "Replay",
     "Rule",
     "RuleError",
@@ -55,6 +57,7 @@ __all__ = [
     "demo_market",
     "inspect_klines",
     "outcomes",
+    "preview",
     "read_klines",
     "replay",
     "scorecard",

@@ -3,7 +3,7 @@
 `app` declares commands and options; `inputs` turns them into candles and rules; `alerts`,
 `explain` and `rulesets` compute what there is to tell; `output` lays it out and `files` writes it.
 `history` declares `fetch`, and `fetched` tells what came of it; `keeping` and `kept` do the same
-for `check`, `repair`, `undo`, `load` and `export`.
+for `check`, `repair`, `undo`, `load` and `export`. `preview` declares `rules preview`.
 """
 
 import sys

@@ -9,14 +9,23 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from screener._core import __version__, presets
-from screener.cli import alerts, explain, history, keeping, rulesets
+from screener.cli import alerts, explain, history, keeping, preview, rulesets
 from screener.cli.files import known_format, write_alerts
-from screener.cli.inputs import as_options, load_rules, moment, read, read_of
+from screener.cli.inputs import (
+    Gaps,
+    QuoteVolume,
+    as_options,
+    filling,
+    load_rules,
+    moment,
+    read,
+    read_of,
+)
 from screener.cli.output import console, dump, say, status
 from screener.errors import ScreenerError
 from screener.quality import inspect_klines
@@ -32,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 rules_app = typer.Typer(
-    help="Lists, shows and checks rules.", no_args_is_help=True, rich_markup_mode=None
+    help="Lists, shows, checks and previews rules.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(rules_app, name="rules")
 app.command("fetch")(history.fetch)
@@ -48,19 +57,6 @@ class Evaluate(StrEnum):
 
     close = "close"
     update = "update"
-
-
-class Gaps(StrEnum):
-    """What a missing minute is."""
-
-    pending = "pending"
-    absent = "absent"
-
-
-class QuoteVolume(StrEnum):
-    """How a missing quote volume is filled."""
-
-    typical = "typical"
 
 
 Files = Annotated[
@@ -84,10 +80,6 @@ Filling = Annotated[
     typer.Option(help="Fill a missing quote volume with volume * (high + low + close) / 3."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-
-
-def _filling(option: QuoteVolume | None) -> Literal["typical"] | None:
-    return None if option is None else "typical"
 
 
 def _version(wanted: bool) -> None:
@@ -152,7 +144,7 @@ def _replay(
         files or [],
         demo=demo,
         symbol=symbol,
-        quote_volume=_filling(quote_volume),
+        quote_volume=filling(quote_volume),
     )
     with status("looking for faults"):
         report = inspect_klines(frame)
@@ -206,7 +198,7 @@ def _explain(
         symbol,
         files or [],
         demo=demo,
-        quote_volume=_filling(quote_volume),
+        quote_volume=filling(quote_volume),
     )
     explained = explain.explain(frame, rule_set, symbol=symbol, rule=judged, at=at, gaps=gaps.value)
     if as_json:
@@ -267,6 +259,9 @@ def _check(
         _fail(checked.problem)
     if Path(file).suffix.lower() != ".toml":
         say("note: --rules takes this file only under a name that ends with .toml")
+
+
+rules_app.command("preview")(preview.preview)
 
 
 # -- running --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
@@ -26,13 +27,42 @@ if TYPE_CHECKING:
 
     Filling = Literal["typical"] | None
 
-__all__ = ["as_options", "load_rules", "moment", "read", "read_of", "rule_problem", "wrong_usage"]
+__all__ = [
+    "Gaps",
+    "QuoteVolume",
+    "as_options",
+    "filling",
+    "load_rules",
+    "moment",
+    "read",
+    "read_of",
+    "rule_problem",
+    "wrong_usage",
+]
 
 _NO_INPUT = (
     "no candles: give files of one-minute candles (CSV, zip, gz, parquet, Feather or JSON), "
     "or --demo for a made-up market"
 )
 _ARGUMENT = re.compile(r'\b(pass|with) (\w+)="([^"]+)"')
+
+
+class Gaps(StrEnum):
+    """What a missing minute is."""
+
+    pending = "pending"
+    absent = "absent"
+
+
+class QuoteVolume(StrEnum):
+    """How a missing quote volume is filled."""
+
+    typical = "typical"
+
+
+def filling(option: QuoteVolume | None) -> Literal["typical"] | None:
+    """The choice as the library knows it."""
+    return None if option is None else "typical"
 
 
 def as_options(text: str) -> str:

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from screener.history.store import Store
     from screener.history.times import Moment
 
-__all__ = ["Loaded", "database_frames", "database_symbols", "load", "read_database"]
+__all__ = [
+    "Loaded",
+    "database_frames",
+    "database_symbols",
+    "load",
+    "newest_minute",
+    "read_database",
+]
 
 _BUSY_MS: Final = 5_000
 FRAME_ROWS: Final = 50_000
@@ -208,6 +215,23 @@ def database_symbols(path: str | os.PathLike[str], *, exchange: str = "binance")
             "SELECT DISTINCT symbol FROM candles_1m WHERE exchange = ? ORDER BY symbol", (exchange,)
         )
         return [symbol for (symbol,) in found]
+
+
+def newest_minute(
+    path: str | os.PathLike[str], symbol: str, *, exchange: str = "binance"
+) -> int | None:
+    """The open time (ms) of a symbol's newest minute in the daemons' database, if it has one.
+
+    Raises:
+        DataError: The file is no database of `screenerd`, or it cannot be read.
+    """
+    file = Path(path)
+    with _refusing(file), closing(_reader(file)) as connection:
+        _refuse_foreign(connection, file)
+        found: int | None = connection.execute(
+            "SELECT MAX(time) FROM candles_1m WHERE exchange = ? AND symbol = ?", (exchange, symbol)
+        ).fetchone()[0]
+        return found
 
 
 # -- one symbol ----------------------------------------------------------------------------------

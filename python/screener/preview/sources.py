@@ -1,0 +1,112 @@
+"""Minutes to preview, a symbol at a time: of a frame, the local store, the daemons' database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from screener.errors import DataError
+from screener.history.times import DAY_MS, EARLIEST
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+
+    import polars as pl
+
+    from screener.history.store import Store
+
+__all__ = ["WARM_UP_MS", "DatabaseMinutes", "StoredMinutes", "among"]
+
+WARM_UP_MS: Final = DAY_MS
+"""The longest window: so much is read before the start."""
+
+
+class StoredMinutes:
+    """The minutes of symbols in the local store.
+
+    Args:
+        store: The store.
+        symbols: Whose; None is all.
+
+    Raises:
+        DataError: Nothing is stored of a symbol.
+    """
+
+    def __init__(self, store: Store, symbols: Collection[str] | None = None) -> None:
+        """Finds the symbols; reads no minute."""
+        from screener.history.stored import named_symbols
+
+        self._store = store
+        self.symbols = named_symbols(store, symbols)
+
+    def newest(self) -> int | None:
+        """The open of the newest minute of all, ms."""
+        ends: list[int] = []
+        for symbol in self.symbols:
+            for month in self._store.months(symbol)[-1:]:
+                ends.extend(self._store.times(symbol, month).tail(1))
+        return max(ends, default=None)
+
+    def frames(self, start: int | None, end: int | None) -> Iterator[pl.DataFrame]:
+        """A frame a symbol: [start, end) and the day before, each read when it is asked for."""
+        from screener.history.stored import minutes_of
+
+        before = None if start is None else max(start - WARM_UP_MS, EARLIEST)
+        for symbol in self.symbols:
+            yield minutes_of(self._store, symbol, before, end)
+
+
+class DatabaseMinutes:
+    """The minutes of symbols in the daemons' database, which may be in use.
+
+    Args:
+        path: The file.
+        symbols: Whose; None is all.
+
+    Raises:
+        DataError: It is no such file, or it has no minute of a symbol.
+    """
+
+    def __init__(self, path: Path, symbols: Collection[str] | None = None) -> None:
+        """Finds the symbols; reads no minute."""
+        from screener.history.database import database_symbols
+
+        self._path = path
+        known = database_symbols(path)
+        self.symbols = known if symbols is None else among(known, symbols, path)
+        if not known:
+            raise DataError(
+                reason="it has no minutes", path=path, remedy="screener load brings some"
+            )
+
+    def newest(self) -> int | None:
+        """The open of the newest minute of all, ms."""
+        from screener.history.database import newest_minute
+
+        ends = (newest_minute(self._path, symbol) for symbol in self.symbols)
+        return max((end for end in ends if end is not None), default=None)
+
+    def frames(self, start: int | None, end: int | None) -> Iterator[pl.DataFrame]:
+        """A frame a symbol: [start, end) and the day before, each read when it is asked for."""
+        from screener.history.database import read_database
+
+        before = None if start is None else max(start - WARM_UP_MS, EARLIEST)
+        for symbol in self.symbols:
+            yield read_database(self._path, symbol, before, end)
+
+
+def among(known: Collection[str], symbols: Iterable[str], path: Path | None = None) -> list[str]:
+    """The symbols, each once.
+
+    Raises:
+        DataError: One is not known; with the nearest that is.
+    """
+    import difflib
+
+    named = list(dict.fromkeys(symbols))
+    unknown = next((name for name in named if name not in known), None)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {len(known):,} symbols"
+        raise DataError(reason=f"it has no minutes of {unknown!r}", path=path, remedy=hint)
+    return named
