@@ -29,6 +29,7 @@ from screener.klines import read_klines
 from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.quality import KlineReport, inspect_klines
 from screener.replay import Replay, replay, windows
+from screener.sweep import Split, fill_rules, sweep, walk_forward
 
 __all__ = [
     "Alert",
@@ -48,15 +49,19 @@ __all__ = [
     "Scorecard",
     "ScreenerError",
     "SourceError",
+    "Split",
     "StateError",
     "UnknownSymbolError",
     "__version__",
     "backtest",
     "demo_market",
+    "fill_rules",
     "inspect_klines",
     "outcomes",
     "read_klines",
     "replay",
     "scorecard",
+    "sweep",
+    "walk_forward",
     "windows",
 ]
