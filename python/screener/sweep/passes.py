@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Distinct", "alerts_of", "counted", "distinct_rules", "share"]
 
-_MOST_ALERTS: Final = 4_000_000
+_MOST_ALERTS: Final = 6_000_000
 _NAME: Final = re.compile(r'^name = "[^"]*"$', re.MULTILINE)
 
 
@@ -64,11 +64,11 @@ def share(rules: Distinct, minutes: int, at_least: int) -> list[range]:
     Args:
         rules: All of them.
         minutes: Of the longest symbol: no pass can raise more than some million alerts of it.
-        at_least: How many parts there should be, if there are as many rules.
+        at_least: There are as many parts as this or a multiple, if there are as many rules.
     """
     worst = max(1, minutes * 60_000 // max(rules.cooldown, 60_000))
     count = len(rules.texts)
-    parts = max(math.ceil(count * worst / _MOST_ALERTS), at_least)
+    parts = at_least * math.ceil(count * worst / (_MOST_ALERTS * at_least))
     size = math.ceil(count / min(parts, count))
     return [range(at, min(at + size, count)) for at in range(0, count, size)]
 

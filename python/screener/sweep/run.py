@@ -78,7 +78,7 @@ def sweep(
             candles or an option cannot be used.
         RuleError: A set makes no rules; the reason tells which, line and column are those of the
             text it is filled into.
-        CandleError: For the first row of a symbol that is not valid.
+        CandleError: For the first row of a symbol that is not valid, counted among its own rows.
 
     Example:
         >>> import screener
