@@ -287,8 +287,10 @@ def test_the_page_works_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
     for block in code:
         exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102
     assert "total return" in capsys.readouterr().out
-    assert len(code) == 2
+    assert len(code) == 4
     assert set(names["result"].trades["reason"]) >= {"stop", "take"}
+    assert len(names["judged"]) == len(names["splits"]) == 3
+    assert sum(row["trades"].item() for row in names["judged"]) > 0
 
 
 def test_cutting_off_the_future_changes_no_alert_and_no_trade_before_it() -> None:

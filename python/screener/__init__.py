@@ -30,6 +30,7 @@ from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.preview import Preview, preview
 from screener.quality import KlineReport, inspect_klines
 from screener.replay import Replay, replay, windows
+from screener.sweep import Split, fill_rules, sweep, walk_forward
 
 __all__ = [
     "Alert",
@@ -50,16 +51,20 @@ __all__ = [
     "Scorecard",
     "ScreenerError",
     "SourceError",
+    "Split",
     "StateError",
     "UnknownSymbolError",
     "__version__",
     "backtest",
     "demo_market",
+    "fill_rules",
     "inspect_klines",
     "outcomes",
     "preview",
     "read_klines",
     "replay",
     "scorecard",
+    "sweep",
+    "walk_forward",
     "windows",
 ]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from screener import _core
-from screener.errors import DataError
+from screener.moments import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
 
+    from screener.moments import Moment
     from screener.types import ArrowFrame, Evaluate, Gaps, Rules
 
 
@@ -40,7 +39,7 @@ def replay(
     evaluate: Evaluate = "close",
     exchange: str = "binance",
     gaps: Gaps = "pending",
-    start: int | str | dt.datetime | None = None,
+    start: Moment | None = None,
 ) -> Replay:
     """Replays candles through the engine that screens live.
 
@@ -76,7 +75,7 @@ def replay(
         evaluate=evaluate,
         exchange=exchange,
         gaps=gaps,
-        start=_milliseconds(start),
+        start=None if start is None else milliseconds(start, "start"),
     )
     return Replay(alerts=pl.DataFrame(table), stats=stats)
 
@@ -108,19 +107,3 @@ def windows(
 
     names = None if metrics is None else list(dict.fromkeys(metrics))
     return pl.DataFrame(_core.windows(frame, names, gaps=gaps))
-
-
-def _milliseconds(time: int | str | dt.datetime | None) -> int | None:
-    if time is None or (isinstance(time, int) and not isinstance(time, bool)):
-        return time
-    moment: object = time
-    if isinstance(time, str):
-        with contextlib.suppress(ValueError):
-            moment = dt.datetime.fromisoformat(time)
-    if not isinstance(moment, dt.datetime):
-        raise DataError(
-            reason=f"start={time!r} is no time",
-            remedy="give milliseconds since 1970, an ISO 8601 text or a datetime",
-        )
-    utc = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    return (utc - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from screener.backtest.candles import Minutes
+    from screener.backtest.funding import Payments
     from screener.backtest.options import Bar, Distance, Side, Sides
+    from screener.backtest.signals import Orders
     from screener.backtest.trades import Trade
     from screener.types import ArrowFrame, Rules
 
-__all__ = ["backtest"]
+__all__ = ["backtest", "orders_of", "traded"]
 
 
 def backtest(
@@ -85,38 +88,55 @@ def backtest(
         >>> result.trades["reason"].unique().sort().to_list()
         ['stop', 'take', 'time']
     """
-    import polars as pl
-
     from screener.backtest.candles import minutes_by_symbol
-    from screener.backtest.equity import equity_by_minute, of_bars
     from screener.backtest.funding import payments_by_symbol
-    from screener.backtest.signals import orders_of_alerts, orders_of_targets, wanted
-    from screener.backtest.trades import Order, fill, trades_frame
 
     options = Options(
         sides, fee, slippage, capital, size, max_positions, stop, take, hold, bar
     )  # fmt: skip
+    orders = orders_of(signals, rules, direction, sides)
+    minutes = minutes_by_symbol(candles)
+    return traded(orders, minutes, payments_by_symbol(funding, minutes), options)
+
+
+def orders_of(
+    signals: ArrowFrame, rules: Rules, direction: Side | Mapping[str, Side] | None, sides: Sides
+) -> Orders:
+    """The orders of alerts or of targets, whichever they are.
+
+    Raises:
+        DataError: They are neither, or cannot be used as they are.
+    """
+    import polars as pl
+
+    from screener.backtest.signals import orders_of_alerts, orders_of_targets, wanted
+
     frame = signals if isinstance(signals, pl.DataFrame) else pl.DataFrame(signals)
     if "triggered_at" in frame.columns:
-        orders = orders_of_alerts(frame, rules, direction)
-    elif "signal" in frame.columns:
-        orders = orders_of_targets(frame)
-    else:
-        raise DataError(
-            reason="signals have neither a column triggered_at nor one signal",
-            remedy="give alerts, or targets with symbol, open_time and signal",
-        )
-    orders = wanted(orders, sides)
-    minutes = minutes_by_symbol(candles)
-    payments = payments_by_symbol(funding, minutes)
+        return wanted(orders_of_alerts(frame, rules, direction), sides)
+    if "signal" in frame.columns:
+        return wanted(orders_of_targets(frame), sides)
+    raise DataError(
+        reason="signals have neither a column triggered_at nor one signal",
+        remedy="give alerts, or targets with symbol, open_time and signal",
+    )
+
+
+def traded(
+    orders: Orders, minutes: dict[str, Minutes], payments: dict[str, Payments], options: Options
+) -> Backtest:
+    """What orders come to; minutes and payments can be used again for others."""
+    from screener.backtest.equity import equity_by_minute, of_bars
+    from screener.backtest.trades import Order, fill, trades_frame
+
     filled = fill(map(Order._make, orders.frame.iter_rows()), minutes, payments, options)
-    by_minute = equity_by_minute(filled.trades, minutes, payments, capital, fee)
-    equity = of_bars(by_minute, bar)
+    by_minute = equity_by_minute(filled.trades, minutes, payments, options.capital, options.fee)
+    equity = of_bars(by_minute, options.bar)
     return Backtest(
         trades=trades_frame(filled.trades),
         equity=equity,
         measures=_measures(filled.trades, by_minute, equity, options),
-        capital=capital,
+        capital=options.capital,
         signals=orders.signals,
         dropped={why: count for why, count in (orders.ignored | filled.dropped).items() if count},
         unknown_symbols=tuple(sorted(filled.unknown)),
