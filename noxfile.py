@@ -134,7 +134,7 @@ def fuzz(session: nox.Session) -> None:
 def run_benchmarks(session: nox.Session, rust_options: list[str], options: list[str]) -> None:
     """Runs the benchmarks of the core, then those of the package beside its peers."""
     session.run("cargo", "bench", "--locked", "--quiet", "--", *rust_options, external=True)
-    install_wheel(session, *TEST_TOOLS, "bottleneck>=1.5")
+    install_wheel(session, *TEST_TOOLS, "bottleneck>=1.5", "vectorbt>=1.2")
     pytest = ["pytest", "benches", "-p", "no:randomly", "-p", "no:xdist", *options]
     all_cores = "closing_minute or warm_up"
     one = {"RAYON_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from screener.errors import DataError
+from screener.moments import length_in_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["in_minutes"]
 
-_UNITS: Final = {"m": 1, "h": 60, "d": 1440}
 _LONGEST: Final = 30 * 1440
 
 
@@ -39,8 +38,7 @@ def in_minutes(horizons: Sequence[str]) -> dict[str, int]:
 
 
 def _length(name: object) -> int:
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", name) if isinstance(name, str) else None
-    length = int(found[1]) * _UNITS[found[2]] if found else 0
+    length = length_in_minutes(name)
     if not 1 <= length <= _LONGEST:
         raise DataError(
             reason=f"horizon {name!r} is no length of time",

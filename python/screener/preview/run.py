@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from screener._core import RuleSet
 from screener.errors import DataError
 from screener.history.times import MINUTE_MS, opening, range_ms
+from screener.moments import length_in_minutes
 from screener.preview.judged import Judge
 from screener.preview.result import Preview
 from screener.preview.sources import WARM_UP_MS
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["length_ms", "preview"]
 
-_UNITS: Final = {"m": 1, "h": 60, "d": 1440}
 _LONGEST: Final = 366 * 1440
 _MOST_OF_A_STORM: Final = 10
 _LEAST_OF_A_STORM: Final = 3
@@ -102,8 +101,7 @@ def length_ms(text: str, option: str) -> int:
     Raises:
         DataError: It is none; `option` says of what.
     """
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text) if isinstance(text, str) else None
-    minutes = int(found[1]) * _UNITS[found[2]] if found else 0
+    minutes = length_in_minutes(text)
     if not 1 <= minutes <= _LONGEST:
         raise DataError(
             reason=f"{option}={text!r} is no length of time",

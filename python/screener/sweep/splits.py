@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from screener.errors import DataError
-from screener.moments import milliseconds
+from screener.moments import length_in_minutes, milliseconds
 
 if TYPE_CHECKING:
     from screener.moments import Moment
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["Split", "walk_forward"]
 
 _MINUTE_MS: Final = 60_000
-_UNITS: Final = {"m": _MINUTE_MS, "h": 60 * _MINUTE_MS, "d": 1440 * _MINUTE_MS}
 
 
 class Split(NamedTuple):
@@ -102,10 +100,8 @@ def _whole_minute(time: Moment, name: str) -> int:
 
 
 def _length(given: object, name: str) -> int:
-    length = 0
-    if isinstance(given, str) and (found := re.fullmatch(r"([1-9][0-9]{0,6})([mhd])", given)):
-        length = int(found[1]) * _UNITS[found[2]]
-    elif isinstance(given, int) and not isinstance(given, bool):
+    length = length_in_minutes(given) * _MINUTE_MS
+    if isinstance(given, int) and not isinstance(given, bool):
         length = given
     if length <= 0 or length % _MINUTE_MS:
         raise DataError(
