@@ -98,9 +98,10 @@ MOVES = st.tuples(PLACES, st.sampled_from((-60_000, -1, 1, 60_000)))
 def test_a_glance_overlooks_nothing(
     count: int, cells: list[tuple[int, str, float | None]], moves: list[tuple[int, int]]
 ) -> None:
-    rows = parts(clean(1))[0].head(count).cast(dict.fromkeys(numbers(clean().columns), pl.Float64))
+    whole = parts(clean(1))[0].head(count).cast(dict.fromkeys(numbers(clean().columns), pl.Float64))
+    rows = whole.clone()
     for place, name, factor in cells:
-        value = None if factor is None else rows[name][place % count] * factor
+        value = None if factor is None else whole[name][place % count] * factor
         rows[place % count, name] = value
     for place, by in moves:
         rows[place % count, "open_time"] = rows["open_time"][place % count] + by
