@@ -448,6 +448,31 @@ visit("the keyboard does everything", {}, async (page) => {
   assert.equal(await page.isVisible("#help"), false);
 });
 
+visit("rows keep their places while keys move over them", {}, async (page) => {
+  // In the page, so that the order is seen within the time that rows are held.
+  const held = () =>
+    page.evaluate(async () => {
+      const order = () =>
+        [...document.querySelectorAll("#rows .line")].map((line) => line.dataset.symbol).join();
+      document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+      const [began, before] = [performance.now(), order()];
+      let seen = true;
+      while (performance.now() - began < 900) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        // A machine that paused for longer has shown nothing.
+        if (performance.now() - began < 1100) seen &&= order() === before;
+      }
+      const after = order();
+      while (order() === after && performance.now() - began < 30_000) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return { seen, moved: order() !== after };
+    });
+  for (let round = 0; round < 5; round += 1) {
+    assert.deepEqual(await held(), { seen: true, moved: true });
+  }
+});
+
 visit("single letters can be switched off", {}, async (page) => {
   await page.keyboard.press("?");
   await page.getByLabel("Single letters are keys").uncheck();

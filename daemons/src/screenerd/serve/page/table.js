@@ -102,7 +102,7 @@ export class Table {
       this.lines.delete(symbol);
     }
     for (const symbol of this.market.rows.keys()) this.changed.add(symbol);
-    this.arrangeNow();
+    this.frame.ask();
   }
 
   /** The numbers of a symbol have changed; they are shown when the burst they came in is over. */
@@ -118,6 +118,7 @@ export class Table {
     this.line(symbol).flash(direction);
   }
 
+  /** Rows keep their places for a moment, unless somebody asks for another order. */
   hold() {
     this.touchedAt = performance.now();
   }
