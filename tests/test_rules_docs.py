@@ -33,7 +33,8 @@ def test_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_preview(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    section = PAGE.read_text(encoding="utf-8").split("\n## ")[1]
+    sections = PAGE.read_text(encoding="utf-8").split("\n## ")
+    (section,) = [one for one in sections if one.startswith("How often would it fire?")]
     (rules,) = re.findall(r"```toml\n(.*?)```", section, flags=re.DOTALL)
     (command,) = re.findall(r"```sh\n(.*?)\n```", section, flags=re.DOTALL)
     (shown,) = re.findall(r"\n```\n(\d.*?)```", section, flags=re.DOTALL)
