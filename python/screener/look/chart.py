@@ -195,9 +195,8 @@ def _draw_lanes(axes: Axes, lanes: Sequence[Lane]) -> None:
         strokes = [((one, number - 0.36), (one, number + 0.36)) for one in x]
         colours = [_COLOURS[direction] for direction in lane.alerts["direction"]]
         axes.add_collection(LineCollection(strokes, colors=colours, linewidths=1.1, alpha=0.8))
-    counts = [f"  {lane.alerts.height:,}" for lane in lanes]
-    names = [sheet.shortened(lane.name) for lane in lanes]
-    sheet.name_lines(axes, [a + b for a, b in zip(names, counts, strict=True)], 8)
+    names = [sheet.lettered(lane.name, f"  {lane.alerts.height:,}") for lane in lanes]
+    sheet.name_lines(axes, names, 8)
     axes.tick_params(axis="x", labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_yticks(np.arange(len(lanes) + 1) - 0.5, minor=True)

@@ -24,7 +24,8 @@ __all__ = ["draw_forest"]
 _PANELS_A_ROW: Final = 4
 _MOST_PANELS: Final = 12
 _MOST_RULES: Final = 40
-_PLOT, _TEXT, _NAMES, _LINE = 2.1, 1.0, 1.5, 0.3
+_LARGE: Final = 10_000
+_PLOT, _TEXT, _LINE, _EDGE, _LETTER, _LEAST = 2.1, 1.0, 0.3, 0.35, 0.085, 7.2
 
 
 def draw_forest(card: Scorecard, alpha: float) -> sheet.Figure:
@@ -36,30 +37,32 @@ def draw_forest(card: Scorecard, alpha: float) -> sheet.Figure:
         return _empty()
     across = min(_PANELS_A_ROW, len(horizons))
     down = -(-len(horizons) // across)
-    width = max(_NAMES + across * (_PLOT + _TEXT), 7.2)
+    names = [sheet.lettered(rule) for rule in rules]
+    beside = _EDGE + _LETTER * max(len(name["text"]) for name in names)
+    width = max(beside + across * (_PLOT + _TEXT), _LEAST)
     figure = sheet.Figure(width, down * (0.75 + _LINE * len(rules)) + 0.95)
     grid = figure.subplots(
         down, 2 * across, squeeze=False, sharey=True, width_ratios=[_PLOT, _TEXT] * across
     )
     for number in range(down * across):
         row, column = divmod(number, across)
-        panel, beside = grid[row, 2 * column], grid[row, 2 * column + 1]
-        beside.set_axis_off()
+        panel, table = grid[row, 2 * column], grid[row, 2 * column + 1]
+        table.set_axis_off()
         if number >= len(horizons):
             panel.set_axis_off()
             continue
         rows = {one["rule"]: one for one in frame.filter(horizon=horizons[number]).to_dicts()}
         own = [rows.get(rule) for rule in rules]
         _draw_panel(panel, horizons[number], own, alpha)
-        _draw_figures(beside, own, alpha)
+        _draw_figures(table, own, alpha)
     for row in range(down):
-        sheet.name_lines(grid[row, 0], [sheet.shortened(rule) for rule in rules], 9)
+        sheet.name_lines(grid[row, 0], names, 9)
     _draw_key(figure, card, alpha, _told(frame, horizons, rules))
     return figure
 
 
 def _empty() -> sheet.Figure:
-    figure = sheet.Figure(7.2, 1.5)
+    figure = sheet.Figure(_LEAST, 1.5)
     figure.text(0.5, 0.5, "no outcomes", ha="center", va="center", color=sheet.MUTED)
     return figure
 
@@ -105,7 +108,6 @@ def _draw_panel(
     axes.xaxis.set_major_formatter(sheet.Steps(signed=True))
     axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel("mean return without costs, %", fontsize=8)
-    axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="y", color=sheet.MUTED, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -163,7 +165,12 @@ def _draw_figures(axes: Axes, rows: Sequence[Mapping[str, Any] | None], alpha: f
         weight = "bold" if _is_significant(row, alpha) else "normal"
         hit = "-" if row["hit_rate"] is None else f"{100 * row['hit_rate']:.0f}"
         axes.text(0.38, line, hit, va="center", fontweight=weight, **style)
-        axes.text(0.78, line, sheet.short(row["n"]), va="center", fontweight=weight, **style)
+        axes.text(0.78, line, _count(row["n"]), va="center", fontweight=weight, **style)
+
+
+def _count(number: int) -> str:
+    """At most five characters."""
+    return f"{number:,}" if number < _LARGE else sheet.short(float(f"{number:.3g}"))
 
 
 def _draw_key(figure: sheet.Figure, card: Scorecard, alpha: float, more: str) -> None:

@@ -39,7 +39,6 @@ __all__ = [
     "quiet",
     "raised",
     "short",
-    "shortened",
     "time_axis",
     "title",
 ]
@@ -119,9 +118,9 @@ def quiet(axes: Axes, label: str) -> None:
 def title(axes: Axes, text: str, below: str) -> None:
     """A headline, and a smaller line under it."""
     props: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    head, under = lettered(shortened(text, 40)), lettered(below)
+    head = lettered(text)
     axes.annotate(xy=(0, 1), xytext=(0, 24), fontsize=13, fontweight="bold", **head, **props)
-    axes.annotate(xy=(0, 1), xytext=(0, 8), fontsize=9, alpha=0.8, **under, **props)
+    axes.annotate(below, xy=(0, 1), xytext=(0, 8), fontsize=9, alpha=0.8, **props)
 
 
 def raised(axes: Axes, place: Transform, points: float) -> Transform:
@@ -181,39 +180,35 @@ def short(value: float, pos: int | None = None) -> str:  # noqa: ARG001 - matplo
     return f"{value:.4g}"
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
-    """A name with its end cut off where it is long."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def lettered(text: str) -> dict[str, Any]:
+def lettered(text: str, more: str = "") -> dict[str, Any]:
     """Any name as the arguments of a text: as it is, in fonts that have its characters.
 
     A dollar is no formula, a line break no line. A character that no font has is told by its
-    number, as Python writes it.
+    number, as Python writes it. The end of a long name is cut off; `more` comes after it.
     """
     families = [*FontProperties().get_family()]
-    shown = []
+    shown = ""
     for character in text:
         family = _family_with(character)
         if family is None:
-            shown.append(character.encode("unicode_escape").decode("ascii"))
-            continue
-        if family not in families and family:
-            families.append(family)
-        shown.append(character)
-    return {"text": "".join(shown), "fontfamily": families, "parse_math": False}
+            letters = character.encode("unicode_escape").decode("ascii")
+        else:
+            letters = character
+            families += [family] if family and family not in families else []
+        if len(shown) + len(letters) > _LONGEST:
+            shown = f"{shown[: _LONGEST - 1]}…"
+            break
+        shown += letters
+    return {"text": shown + more, "fontfamily": families, "parse_math": False}
 
 
-def name_lines(axes: Axes, names: Sequence[str], size: float) -> None:
-    """Any names beside the lines 0, 1, … of a panel, the first on top."""
-    written = [lettered(name) for name in names]
-    texts = [one.pop("text") for one in written]
-    axes.set_yticks(range(len(names)), texts, fontsize=size)
-    for label, props in zip(axes.get_yticklabels(), written, strict=True):
-        label.set(**props)
+def name_lines(axes: Axes, names: Sequence[dict[str, Any]], size: float) -> None:
+    """Names as `lettered` gives them beside the lines 0, 1, … of a panel, the first on top."""
+    axes.set_yticks(range(len(names)), [name["text"] for name in names], fontsize=size)
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        label.set(**name)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)
 
 
 @lru_cache(maxsize=4096)
