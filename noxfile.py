@@ -34,7 +34,7 @@ FIRST_ALERT_SECONDS = 900
 """Building included."""
 
 DIST = ROOT / "dist"
-PYTHON_CODE = ["python", "daemons/src", "tests", "benches", "noxfile.py"]
+PYTHON_CODE = ["python", "daemons/src", "tests", "benches", "examples", "noxfile.py"]
 TEST_TOOLS = [
     "aiohttp>=3.13",
     "deflate>=0.8",

@@ -78,7 +78,7 @@ def alert_html(alert: Alert) -> str:
     rows = [
         ("time", f"{escape(_moment(alert.triggered_at))} UTC"),
         ("price", _number(alert.price)),
-        (f"change {alert.timeframe}", _number(alert.change, "%")),
+        (f"change {alert.timeframe}", _percent(alert.change)),
         (f"quote volume {alert.timeframe}", _number(alert.quote_volume)),
         (f"vcp {alert.timeframe}", _number(alert.vcp)),
         ("state", escape(alert.state)),
@@ -134,7 +134,7 @@ def replay_html(replay: Replay) -> str:
     ]  # fmt: skip
     newest = [
         (escape(_moment(row["triggered_at"])), escape(row["symbol"]), _code(row["rule"]),
-         _number(row["price"]), _number(row["change"], "%"))
+         _number(row["price"]), _percent(row["change"]))
         for row in alerts.tail(_MOST_ALERTS).iter_rows(named=True)
     ]  # fmt: skip
     return _page(
@@ -182,15 +182,19 @@ def _code(text: str) -> str:
     return f"<code>{escape(text)}</code>"
 
 
-def _number(value: float | None, unit: str = "") -> str:
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+z.2f}%"
+
+
+def _number(value: float | None) -> str:
     """Six significant digits, as explanations print them."""
     if value is None:
         return "-"
     if isinstance(value, int):
-        return f"{value:,}{unit}"
+        return f"{value:,}"
     digits = max(0, 6 - len(str(int(abs(value)))))
     text = f"{value:,.{digits}f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.6g}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}{unit}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _moment(time: int) -> str:
