@@ -169,6 +169,7 @@ def _draw_marks(axes: Axes, bars: Bars, marks: Marks) -> None:
     placed = counted.join(bars.frame, on="time", how="inner").sort("time", "direction")
     directions = [one for one in _FORMS if one in placed["direction"]]
     for direction in directions:
+        # Apart from the candle, and a diamond from a triangle below it.
         own = placed.filter(direction=direction)
         y = own["low" if direction == "up" else "high"].to_numpy()
         points = {"up": -7, "down": 7, "flat": 18}[direction]

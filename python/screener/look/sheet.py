@@ -51,7 +51,10 @@ MUTED: Final = "#8A8A8A"
 
 _DPI: Final = 100
 _COLOURS: Final = 128
+"""Of a picture: a dozen, and their shades where lines meet paper."""
 _LONGEST: Final = 24
+"""Characters of a name, so that names leave room for what they name."""
+# Of the usual systems, with Chinese, Japanese and Korean characters, which the usual font has not.
 _FALLBACKS: Final = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
