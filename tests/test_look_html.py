@@ -89,6 +89,45 @@ def test_rules_have_a_row_each() -> None:
     assert EVIL in page(rules()).cells
 
 
+def test_a_rule_tells_in_what_manner_it_is_told() -> None:
+    (rule,) = screener.RuleSet.parse(
+        """
+        [[rule]]
+        name = "jump"
+        timeframe = "5m"
+        when = "change_5m >= 3"
+        hold = "3m"
+        trigger = "edge"
+        clear_when = "change_5m < 1"
+        repeat = "1h"
+        quiet_hours = ["22:00-07:00"]
+        max_per_hour = 4
+        expires = "2030-01-01"
+        enabled = false
+        shadow = true
+
+        [[rule.override]]
+        symbols = ["BTC*"]
+        when = "change_5m >= 1"
+        """
+    )
+    cells = page(rule).cells
+    for name, text in (
+        ("hold", "3m"),
+        ("trigger", "edge"),
+        ("clear when", "change_5m < 1"),
+        ("repeat", "1h"),
+        ("quiet hours (UTC)", "22:00-07:00"),
+        ("max per hour", "4"),
+        ("expires", "2030-01-01 00:00 UTC"),
+        ("enabled", "no"),
+        ("for BTC*", "change_5m >= 1"),
+    ):
+        assert cells[cells.index(name) + 1] == text
+    usual = page(screener.RuleSet.load("futures")["pioneer_bull"]).cells
+    assert not {"hold", "trigger", "shadow", "enabled", "repeat"} & set(usual)
+
+
 def test_an_alert_tells_what_it_was_raised_by() -> None:
     alert = screener.Engine().update_many(screener.demo_market())[0]
     shown = page(alert)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from screener.quality import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from screener._core import Alert, Explanation, Rule, RuleSet
     from screener.replay import Replay
@@ -44,6 +44,7 @@ def rule_html(rule: Rule) -> str:
         ("severity", escape(rule.severity)),
         ("when", _code(rule.when)),
         ("floor", _code(rule.floor) if rule.floor else "-"),
+        *_manner(rule),
         ("version", _code(rule.version)),
     ]
     return _page(
@@ -51,12 +52,36 @@ def rule_html(rule: Rule) -> str:
     )
 
 
+def _manner(rule: Rule) -> Iterator[tuple[str, str]]:
+    """When a rule is told, as far as that is not as usual."""
+    if not rule.enabled:
+        yield "enabled", "no"
+    if rule.shadow:
+        yield "shadow", "kept and scored, not delivered"
+    if rule.hold:
+        yield "hold", escape(_length(rule.hold))
+    if rule.trigger != "cooldown":
+        yield "trigger", escape(rule.trigger)
+    if rule.clear_when is not None:
+        yield "clear when", _code(rule.clear_when)
+    if rule.repeat is not None:
+        yield "repeat", escape(_length(rule.repeat))
+    if rule.max_per_hour is not None:
+        yield "max per hour", f"{rule.max_per_hour:,}"
+    if rule.quiet_hours:
+        yield "quiet hours", escape(", ".join(rule.quiet_hours))
+    if rule.expires is not None:
+        yield "expires", f"{escape(_moment(rule.expires))} UTC"
+    for symbols, other in rule.overrides:
+        yield f"for {', '.join(symbols)}", _code(other.when) if other.enabled else "off"
+
+
 def rules_html(rules: RuleSet) -> str:
     """The rules of a set, a row each."""
     head = ("rule", "direction", "timeframe", "cooldown", "severity", "when", "floor")
     rows = [
         (
-            f"<b>{escape(rule.title)}</b><br>{_code(rule.name)}",
+            f"<b>{escape(rule.title)}</b><br>{_code(rule.name)}{_state(rule)}",
             escape(_ARROWS.get(rule.direction, rule.direction)),
             escape(rule.timeframe),
             escape(_length(rule.cooldown)),
@@ -73,6 +98,11 @@ def rules_html(rules: RuleSet) -> str:
     )
 
 
+def _state(rule: Rule) -> str:
+    states = [name for name, on in (("off", not rule.enabled), ("shadow", rule.shadow)) if on]
+    return f"<br><small>{', '.join(states)}</small>" if states else ""
+
+
 def alert_html(alert: Alert) -> str:
     """An alert: whose, when, at which price, and the values it was raised by."""
     rows = [
@@ -84,6 +114,8 @@ def alert_html(alert: Alert) -> str:
         ("state", escape(alert.state)),
         ("id", _code(alert.id)),
     ]
+    if alert.absent:
+        rows.append(("not in time", escape(", ".join(alert.absent))))
     evidence = [(name, _number(value)) for name, value in alert.evidence.items()]
     where = f"<b>{escape(alert.symbol)}</b> {_code(alert.rule)} on {escape(alert.exchange)}"
     return _page(
