@@ -26,6 +26,7 @@ from screener.errors import (
     UnknownSymbolError,
 )
 from screener.klines import read_klines
+from screener.look import plot_alerts
 from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.preview import Preview, preview
 from screener.quality import KlineReport, inspect_klines
@@ -61,6 +62,7 @@ __all__ = [
     "fill_rules",
     "inspect_klines",
     "outcomes",
+    "plot_alerts",
     "preview",
     "read_klines",
     "replay",
