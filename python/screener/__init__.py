@@ -16,6 +16,7 @@ from screener._core import (
 )
 from screener.backtest import Atr, Backtest, backtest
 from screener.demo import demo_market
+from screener.drift import Drift, drift
 from screener.errors import (
     CandleError,
     DataError,
@@ -40,6 +41,7 @@ __all__ = [
     "CandleError",
     "Clause",
     "DataError",
+    "Drift",
     "Engine",
     "Explanation",
     "KlineReport",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "backtest",
     "demo_market",
+    "drift",
     "fill_rules",
     "inspect_klines",
     "outcomes",

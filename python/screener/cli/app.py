@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from screener._core import __version__, presets
-from screener.cli import alerts, explain, history, keeping, preview, rulesets
+from screener.cli import alerts, drift, explain, history, keeping, preview, rulesets
 from screener.cli.files import known_format, write_alerts
 from screener.cli.inputs import (
     Gaps,
@@ -50,6 +50,7 @@ app.command("repair")(keeping.repair)
 app.command("undo")(keeping.undo)
 app.command("load")(keeping.load)
 app.command("export")(keeping.export)
+app.command("drift")(drift.drift)
 
 
 class Evaluate(StrEnum):

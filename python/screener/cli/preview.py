@@ -13,13 +13,14 @@ from screener.cli.inputs import (
     Gaps,
     QuoteVolume,
     filling,
+    length,
     load_rules,
     moment,
+    names_of,
     read,
     wrong_usage,
 )
 from screener.cli.output import dump, iso, say, status
-from screener.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,17 +38,8 @@ _MINUTE = 60_000
 _MOST_NAMES = 5
 
 
-def _length(text: str) -> int:
-    from screener.preview.run import length_ms
-
-    try:
-        return length_ms(text, "it")
-    except DataError as error:
-        raise typer.BadParameter(f"{text!r} is no length of time: {error.remedy}") from error
-
-
 def _length_text(text: str) -> str:
-    _length(text)
+    length(text)
     return text
 
 
@@ -66,7 +58,7 @@ def preview(
     last: Annotated[
         int | None,
         typer.Option(
-            parser=_length,
+            parser=length,
             metavar="LENGTH",
             help="Only so much before the end of the candles or --end, such as 48h or 7d.",
         ),
@@ -142,7 +134,7 @@ def preview(
     range_ms(start, end)
     rule_set = load_rules(rules, floors=floors)
     others = None if against == _NOTHING else load_rules(against, floors=floors)
-    names = None if not symbols else _names(symbols)
+    names = None if not symbols else names_of(symbols)
     if in_files:
         filled = filling(quote_volume)
         frame = read(files or [], demo=demo, symbol=symbol, quote_volume=filled)
@@ -193,13 +185,6 @@ def _refuse(
     if not files and (symbol is not None or quote_volume is not None):
         option = "--symbol" if symbol is not None else "--quote-volume"
         raise wrong_usage(f"{option} is for files, and no file is given")
-
-
-def _names(symbols: list[str]) -> list[str]:
-    names = [name for text in symbols for part in text.split(",") if (name := part.strip())]
-    if not names:
-        raise wrong_usage("--symbols names none")
-    return names
 
 
 def _kept(store: Path | None, database: Path | None, names: list[str] | None) -> Any:

@@ -62,17 +62,20 @@ class DatabaseMinutes:
     Args:
         path: The file.
         symbols: Whose; None is all.
+        exchange: Whose rows.
 
     Raises:
         DataError: It is no such file, or it has no minute of a symbol.
     """
 
-    def __init__(self, path: Path, symbols: Collection[str] | None = None) -> None:
+    def __init__(
+        self, path: Path, symbols: Collection[str] | None = None, *, exchange: str = "binance"
+    ) -> None:
         """Finds the symbols; reads no minute."""
         from screener.history.database import database_symbols
 
-        self._path = path
-        known = database_symbols(path)
+        self._path, self._exchange = path, exchange
+        known = database_symbols(path, exchange=exchange)
         self.symbols = known if symbols is None else among(known, symbols, path)
         if not known:
             raise DataError(
@@ -83,7 +86,9 @@ class DatabaseMinutes:
         """The open of the newest minute of all, ms."""
         from screener.history.database import newest_minute
 
-        ends = (newest_minute(self._path, symbol) for symbol in self.symbols)
+        ends = (
+            newest_minute(self._path, symbol, exchange=self._exchange) for symbol in self.symbols
+        )
         return max((end for end in ends if end is not None), default=None)
 
     def frames(self, start: int | None, end: int | None) -> Iterator[pl.DataFrame]:
@@ -92,7 +97,7 @@ class DatabaseMinutes:
 
         before = None if start is None else max(start - WARM_UP_MS, EARLIEST)
         for symbol in self.symbols:
-            yield read_database(self._path, symbol, before, end)
+            yield read_database(self._path, symbol, before, end, exchange=self._exchange)
 
 
 def among(known: Collection[str], symbols: Iterable[str], path: Path | None = None) -> list[str]:
