@@ -27,6 +27,7 @@ from screener.errors import (
     UnknownSymbolError,
 )
 from screener.klines import read_klines
+from screener.near import Margins, NearMisses, margins, near_misses
 from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.preview import Preview, preview
 from screener.quality import KlineReport, inspect_klines
@@ -45,6 +46,8 @@ __all__ = [
     "Engine",
     "Explanation",
     "KlineReport",
+    "Margins",
+    "NearMisses",
     "Preview",
     "Replay",
     "Rule",
@@ -62,6 +65,8 @@ __all__ = [
     "drift",
     "fill_rules",
     "inspect_klines",
+    "margins",
+    "near_misses",
     "outcomes",
     "preview",
     "read_klines",
