@@ -30,6 +30,22 @@ def test_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
         assert line[: head.index("hit %") + len("hit %")] in printed
 
 
+def test_the_explanations(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = PAGE.read_text(encoding="utf-8").split("\n## ")[2]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
+    commands = [text for kind, text in blocks if kind == "sh"]
+    shown = [text for kind, text in blocks if not kind]
+    assert len(commands) == 2
+    for command, expected in zip(commands, shown, strict=True):
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code
+        assert capsys.readouterr().out.strip() == expected.strip()
+
+
 def test_the_preview(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import sqlite3
@@ -16,12 +17,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rig import drifted, running
 
 import screener
 from screener import Drift
 from screener.cli import main
 from screener.drift import Difference
 from screenerd.clock import SystemClock
+from screenerd.demo.faults import Fault
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, RuleSwitch, Stamps
 from screenerd.store.sqlite import SqliteStore
 
@@ -465,6 +468,49 @@ async def test_any_disorder_is_told_the_same_and_explained(tmp_path: Path, seed:
     assert found.of("journal") == ()
     assert found.faults == ()
     assert found.of("final")
+
+
+OFTEN = """
+[[rule]]
+name = "up"
+timeframe = "5m"
+cooldown = "5m"
+when = "change_5m >= 0.05 and quote_volume_15m > 0"
+
+[[rule]]
+name = "strong"
+timeframe = "5m"
+cooldown = "10m"
+when = "rsi_5m > 55 and change_1d > -50"
+"""
+
+
+async def test_a_run_with_faults(tmp_path: Path) -> None:
+    """The whole of `screenerd up` while it runs, after it has run, and with an alert taken away."""
+    rules, path = tmp_path / "often.toml", tmp_path / "a.db"
+    rules.write_text(OFTEN, encoding="utf-8")
+    named = screener.RuleSet.parse(OFTEN)
+    frequent = (Fault.DROP_CLOSE, Fault.CORRECTED_CLOSE, Fault.REORDER_CLOSES, Fault.LATE_CLOSE)
+    async with running(path, symbols=12, speed=240, rules=str(rules)) as rig:
+        for step in range(12):
+            for fault in frequent:
+                rig.faults.arm(fault, times=2)
+            if step == 4:
+                rig.faults.fail_rest(500, seconds=150, path="klines")
+                rig.faults.arm(Fault.DROP_CLOSE, times=12)
+            await rig.minutes(1)
+        rig.faults.disarm()
+        while_it_runs = await asyncio.to_thread(drifted, path, named)
+        await rig.minutes(30)
+    assert while_it_runs.faults == ()
+    found = drifted(path, named)
+    assert found.faults == ()
+    assert causes(found.of("journal")).keys() <= {"outside"}  # bars that came after a minute
+    assert found.raised == found.replayed > while_it_runs.raised > 0
+    assert {"late", "cooldown"} <= causes(found.of("final")).keys()
+    assert len(await stored_alerts(path)) == found.raised
+    sql(path, "DELETE FROM alert_history WHERE rowid = (SELECT min(rowid) + 9 FROM alert_history)")
+    assert [one.what for one in drifted(path, named).faults] == ["replayed, not raised"]
 
 
 # -- the command ---------------------------------------------------------------------------------

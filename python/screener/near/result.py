@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NearMisses"]
 
-_HEAD: Final = ("time (UTC)", "symbol", "rule", "short by", "clauses", "it")
+_WITH: Final = "would have fired with"
+_HEAD: Final = ("time (UTC)", "symbol", "rule", "short by", "clauses", _WITH)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,7 +51,7 @@ class NearMisses:
                 row["rule"],
                 f"{row['distance']:.1%}",
                 str(row["failing"]),
-                row["told"] or f"fails {row['clause']}",
+                row["told"].removeprefix(_WITH).lstrip() or f"? ({row['clause']} fails)",
             )
             for row in self.frame.iter_rows(named=True)
         ]
