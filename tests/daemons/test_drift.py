@@ -20,7 +20,7 @@ import pytest
 from rig import drifted, running
 
 import screener
-from screener import Drift
+from screener import DataError, Drift
 from screener.cli import main
 from screener.drift import Difference
 from screenerd.clock import SystemClock
@@ -583,8 +583,33 @@ async def test_no_database(run: Command, tmp_path: Path) -> None:
         assert "start screenerd once with this database" in err
 
 
-async def test_an_empty_database(tmp_path: Path) -> None:
-    async with SqliteStore(tmp_path / "a.db", SystemClock()):
+async def test_nothing_to_compare_is_no_success(live: Live, tmp_path: Path) -> None:
+    async with SqliteStore(tmp_path / "b.db", SystemClock()):
         pass
-    found = screener.drift(tmp_path / "a.db")
-    assert (found.symbols, found.raised, found.differences) == (0, 0, ())
+    with pytest.raises(DataError, match="no minute has arrived in this database"):
+        screener.drift(tmp_path / "b.db")
+    path = await live.run()
+    for start, end in ((None, minute(30)), (minute(500), None)):
+        with pytest.raises(DataError, match="no minute that was judged is kept") as told:
+            drift(path, start=start, end=end)
+        assert "from 2026-01-05T01:00:00Z to 2026-01-05T06:40" in str(told.value)
+    sql(path, "DROP TABLE tracking")
+    with pytest.raises(DataError, match="it has no table tracking"):
+        drift(path)
+
+
+async def test_indicators_are_compared_as_far_as_their_bars_are_kept(live: Live) -> None:
+    live.rules = screener.RuleSet.parse(
+        '[[rule]]\nname = "hot"\ntimeframe = "5m"\nwhen = "rsi_5m > 55"\n'
+    )
+    path = await live.run()
+    assert drift(path, live.rules).differences == ()
+    last = "(SELECT id FROM alert_history ORDER BY triggered_at DESC LIMIT 1)"
+    change = "UPDATE alert_history SET metadata = json_set(metadata, '$.evidence.rsi_5m', 77.0)"
+    sql(path, f"{change} WHERE id = {last}")
+    assert causes(drift(path, live.rules).differences) == {"outside": 1}
+    for symbol in SYMBOLS:
+        bar = ("binance", "5m", symbol, START - 5 * MINUTE_MS, 100.0)
+        sql(path, "INSERT INTO bars VALUES (?, ?, ?, ?, ?)", *bar)
+    faults = [one for one in drift(path, live.rules).faults if one.what == "other values"]
+    assert "rsi_5m was 77.0" in faults[-1].detail

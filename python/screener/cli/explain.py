@@ -113,9 +113,8 @@ def explained(asked: Asked, at: int | None, gaps: Gaps) -> Explained:
         raise wrong_usage("--symbol and --rule say what is explained; --near needs neither")
     rule = asked.rules[asked.rule]
     minutes = asked.minutes(alone=False)  # an error tells what other symbols there are
-    newest = minutes.newest() if at is None else at
-    frames = list(minutes.frames(newest, None if newest is None else newest + _MINUTE))
-    return explain(frames[0], asked.rules, symbol=asked.symbol, rule=rule, at=at, gaps=gaps)
+    frame = next(iter(minutes.frames(None, None if at is None else at + _MINUTE)))
+    return explain(frame, asked.rules, symbol=asked.symbol, rule=rule, at=at, gaps=gaps)
 
 
 def nearest(

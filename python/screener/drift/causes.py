@@ -16,7 +16,7 @@ from screener.quality import utc
 from screener.reach import is_indicator, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from screener._core import Rule, RuleSet
     from screener.drift.replayed import Replays, Versions
@@ -29,7 +29,8 @@ _MINUTE: Final = 60_000
 _SETTLED: Final = 60_000
 _SAME: Final = 1e-9
 """Indicators may differ by so much, relatively: they look back further than what is kept."""
-_BARS: Final = "it is of bars from before the minutes, whose arrival is not journalled"
+_BARS_ASKED_FOR: Final = 60 * _MINUTE
+_BARS: Final = "it is of bars from before the minutes that are kept"
 _KINDS: Final[tuple[Cause, ...]] = ("late", "corrected", "pending")
 
 
@@ -43,6 +44,7 @@ class History:
         switches: What is changed of them for everybody.
         newest: When the newest version arrived, ms.
         judged_from: The first minute that was judged, ms.
+        kept_from: The oldest minute that is kept of any symbol, ms.
         versions: By rule the versions of the alerts that are stored, as (time, version), by time.
     """
 
@@ -51,6 +53,7 @@ class History:
     switches: dict[str, Switch]
     newest: int
     judged_from: int
+    kept_from: int
     versions: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, alerts: Iterable[Raised]) -> None:
@@ -95,7 +98,7 @@ def against_journal(
     for key in sorted(live.keys() | again.keys(), key=lambda one: (one[2], one[1])):
         mine, other = live.get(key), again.get(key)
         if mine is not None and other is not None:
-            told = _other_values(mine, other)
+            told = _other_values(history, versions, mine, other, replays)
         elif mine is not None:
             told = _not_replayed(history, versions, found, mine, replays)
         else:
@@ -106,22 +109,42 @@ def against_journal(
     return found
 
 
-def _other_values(mine: Raised, other: Raised) -> tuple[Cause, str] | None:
+def _other_values(
+    history: History, versions: Versions, mine: Raised, other: Raised, replays: Replays
+) -> tuple[Cause, str] | None:
     if mine.version != other.version:
         # Another version that raised the same alert: the alert itself does not differ.
         return None
-    differing = [
-        name
-        for name in mine.values.keys() | other.values.keys()
-        if not _is_same(name, mine.values.get(name), other.values.get(name))
-    ]
+    differing = _differing(mine.values, other.values)
     if not differing:
         return None
-    name = min(differing)
+    name = differing[0]
     told = f"{name} was {mine.values.get(name)}, a replay has {other.values.get(name)}"
-    if all(map(is_indicator, differing)):
+    if _are_of_lost_bars(differing, history, versions, mine.triggered_at, replays):
         return "outside", f"{told}: {_BARS}"
     return "unknown", told
+
+
+def _differing(mine: Mapping[str, float | None], other: Mapping[str, float | None]) -> list[str]:
+    """The names of values that are not the same; indicators last."""
+    names = sorted(mine.keys() | other.keys(), key=lambda name: (is_indicator(name), name))
+    return [name for name in names if not _is_same(name, mine.get(name), other.get(name))]
+
+
+def _are_of_lost_bars(
+    names: Sequence[str], history: History, versions: Versions, at: int, replays: Replays
+) -> bool:
+    """Whether these are indicators over bars that a replay cannot have as live had them.
+
+    After a start bars are asked for while minutes are judged already; later they are kept as they
+    were then, and end before the minutes that are kept.
+    """
+    oldest = versions.rows["open_time"].min()
+    has_just_begun = at < history.judged_from + _BARS_ASKED_FOR
+    return all(
+        is_indicator(name) and (has_just_begun or not replays.reach_to(name, oldest))
+        for name in names
+    )
 
 
 def _is_same(name: str, mine: float | None, other: float | None) -> bool:
@@ -153,15 +176,15 @@ def _not_replayed(
         return "unknown", "no version of its minute is journalled that could have raised it"
     known = rows[: judged + 1]
     again = replays.seen(known, history.rules, rule)
-    lacking = [
-        name for name, value in mine.values.items() if value is not None and again.get(name) is None
+    other = _differing(mine.values, again)
+    cold = [
+        name
+        for name in other
+        if again.get(name) is None and minute - reach([name]) * _MINUTE < oldest - _MINUTE
     ]
-    cold = [name for name in lacking if minute - reach([name]) * _MINUTE < oldest - _MINUTE]
-    cold += [name for name in lacking if is_indicator(name)]
     if cold:
         return "outside", f"{cold[0]} needs more than the minutes from {utc(oldest)} on"
-    other = [name for name in mine.values if not _is_same(name, mine.values[name], again.get(name))]
-    if other and all(map(is_indicator, other)):
+    if other and _are_of_lost_bars(other, history, versions, mine.triggered_at, replays):
         return "outside", f"{other[0]} differs: {_BARS}"
     holds = _holds(known, history.rules, mine.rule, minute, replays)
     told = f"over what had arrived the rule {'holds' if holds else 'does not hold'}"
@@ -186,10 +209,9 @@ def _not_raised(
         return "rule changed", told
     if earlier := _shifts(found, rule, at, live=False):
         return earlier
-    oldest = versions.rows["open_time"].min()
-    since = max(at - rule.cooldown, history.judged_from)
-    if isinstance(oldest, int) and since < oldest:
-        return "outside", f"alerts from before {utc(oldest)} may be gone, and this was its cooldown"
+    kept = history.kept_from
+    if max(at - rule.cooldown, history.judged_from) < kept:
+        return "outside", f"alerts from before {utc(kept)} may be gone, and this was its cooldown"
     judged = _first_judged(versions.rows, at - _MINUTE)
     if judged is not None and versions.rows["received_at"][judged] > history.newest - _SETTLED:
         return "unsettled", "its minute is among the newest arrivals: it may not be stored yet"
@@ -250,12 +272,15 @@ def _changed(
         return _never_judged(versions.rows, minute)
     later = _later(versions.rows, judged, rules[name], minute)
     kinds = [kind for kind in _KINDS if kind in later["kind"]]
+    if not kinds:
+        return None
     known = versions.rows[: judged + 1]
     for kind in kinds:
         its = later.filter(kind=kind)
-        if len(kinds) == 1 or _holds(_with(known, its), rules, name, minute, replays) == after:
+        if _holds(_with(known, its), rules, name, minute, replays) == after:
             return kind, _told(kind, its)
-    if kinds:  # only together they make the difference
+    if _holds(_with(known, later), rules, name, minute, replays) == after:
+        # Only together they make the difference.
         return kinds[0], "; ".join(_told(kind, later.filter(kind=kind)) for kind in kinds)
     return None
 

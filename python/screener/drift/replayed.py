@@ -12,6 +12,7 @@ import polars as pl
 from screener._core import Engine, RuleSet
 from screener.drift.snapshot import Raised
 from screener.history.precedence import VALUES
+from screener.moments import length_in_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,6 +108,14 @@ class Replays:
             **{name: metrics[f"{name}_{rule.timeframe}"] for name in told},
             **{name: metrics[name] for name in rule.metrics},
         }
+
+    def reach_to(self, indicator: str, minute: object) -> bool:
+        """Whether the bars that an indicator is of go on until a minute, ms."""
+        timeframe = indicator.rpartition("_")[2]
+        closes = self.bars.get(timeframe)
+        if closes is None or not isinstance(minute, int):
+            return False
+        return bool(closes["open_time"][-1] + length_in_minutes(timeframe) * MINUTE >= minute)
 
     def _engine(self, rules: RuleSet) -> Engine:
         engine = Engine(rules, exchange=self.exchange)

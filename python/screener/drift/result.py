@@ -79,6 +79,7 @@ class Drift:
     Attributes:
         start: The first moment whose minutes are compared.
         end: The first that is not; None is all there is.
+        kept_from: The oldest minute that the database still has.
         symbols: How many symbols were looked at.
         versions: Versions of minutes that arrived and were judged in the range.
         raised: Alerts that are stored.
@@ -89,6 +90,7 @@ class Drift:
 
     start: int
     end: int | None
+    kept_from: int
     symbols: int
     versions: int
     raised: int
@@ -119,7 +121,7 @@ class Drift:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON knows it."""
-        plain = ("start", "end", "symbols", "versions", "raised", "replayed", "final")
+        plain = ("start", "end", "kept_from", "symbols", "versions", "raised", "replayed", "final")
         told = (
             {**asdict(one), "time": iso(one.triggered_at), "what": one.what}
             for one in self.differences
@@ -155,6 +157,8 @@ def _headline(drift: Drift) -> Iterator[str]:
         f"raised {drift.raised:,} alerts; a replay of what arrived raises {drift.replayed:,}, "
         f"of the final minutes {drift.final:,}"
     )
+    if drift.kept_from > drift.start:
+        yield f"kept are minutes from {utc(drift.kept_from)} on: nothing before can be compared"
 
 
 def _table(differences: Sequence[Difference]) -> Iterator[str]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from screener._core import RuleSet
 from screener.drift.result import Difference, Drift
-from screener.history.times import DAY_MS, EARLIEST, LATEST, opening, range_ms
+from screener.errors import DataError
+from screener.history.times import DAY_MS, EARLIEST, LATEST, iso, opening, range_ms
 
 if TYPE_CHECKING:
     import os
@@ -56,7 +57,7 @@ def drift(
 
     Raises:
         DataError: The file is no database of `screenerd`, it cannot be read, it has none of a
-            symbol, or the range cannot be.
+            symbol or of the range, or the range cannot be.
         RuleError: For rules that cannot be.
     """
     from screener.drift.snapshot import opened
@@ -98,7 +99,9 @@ def _compared(
     judged_from = snapshot.judged_from()
     low = max(judged_from, EARLIEST if start is None else start)
     warm, last = low - _WARM_UP, LATEST if end is None else end
-    history = History(today, _flipped(today), switches, snapshot.newest() or 0, judged_from)
+    kept_from = snapshot.oldest(snapshot.symbols()) or 0
+    newest = snapshot.newest() or 0
+    history = History(today, _flipped(today), switches, newest, judged_from, kept_from)
     stored = snapshot.alerts(low)
     history.take(stored)
     raised = _by_symbol(stored, last)
@@ -125,8 +128,30 @@ def _compared(
         counts["raised"] += len(mine)
         counts["replayed"] += len(replayed)
         counts["final"] += len(final)
+    if not counts["versions"] and not counts["raised"]:
+        raise _nothing(kept_from, judged_from, newest)
     found.sort(key=lambda one: (one.triggered_at, one.symbol, one.rule, one.against))
-    return Drift(start=low, end=end, symbols=len(symbols), differences=tuple(found), **counts)
+    return Drift(
+        start=low,
+        end=end,
+        kept_from=kept_from,
+        symbols=len(symbols),
+        differences=tuple(found),
+        **counts,
+    )
+
+
+def _nothing(kept_from: int, judged_from: int, newest: int) -> DataError:
+    if not newest:
+        return DataError(
+            reason="no minute has arrived in this database",
+            remedy="screenerd judges and stores what arrives while it runs",
+        )
+    first, last = iso(max(kept_from, judged_from)), iso(newest)
+    return DataError(
+        reason="of this range no minute that was judged is kept",
+        remedy=f"the database has those from {first} to {last}",
+    )
 
 
 def _flipped(rules: RuleSet) -> RuleSet:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from screener.errors import DataError
 from screener.history.database import FRAME_ROWS, reading
 from screener.history.precedence import VALUES
 
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Raised", "Snapshot", "Switch", "opened"]
 
@@ -39,6 +40,9 @@ _NEWEST_ALERTS = (
 _BARS = "SELECT timeframe, time, close FROM bars WHERE exchange = ? AND symbol = ? ORDER BY time"
 _SWITCHES = "SELECT rule_type, enabled, json_extract(config, '$.cooldown_ms') FROM alert_rules"
 _SYMBOLS = "SELECT DISTINCT symbol FROM {} WHERE exchange = ?"
+_TABLES: Final = (
+    "candle_journal", "alert_history", "bars", "alert_rules", "first_seen", "tracking",
+)  # fmt: skip
 _SINCE = "SELECT symbol, max(since) FROM tracking WHERE exchange = ? GROUP BY symbol"
 _FIRST_ARRIVALS = (
     "SELECT symbol, min(received_at) FROM candle_journal WHERE exchange = ? GROUP BY symbol"
@@ -101,6 +105,12 @@ class Snapshot:
             "SELECT max(received_at) FROM candle_journal WHERE exchange = ?", self.exchange
         )
 
+    def oldest(self, symbols: Iterable[str]) -> int | None:
+        """The oldest minute that is kept of any of these, ms."""
+        sql = "SELECT min(time) FROM candles_1m WHERE exchange = ? AND symbol = ?"
+        found = (self._one(sql, self.exchange, symbol) for symbol in symbols)
+        return min((time for time in found if time is not None), default=None)
+
     def judged_from(self) -> int:
         """The first minute that was judged at all, ms."""
         name = f"screen:{self.exchange}"
@@ -160,8 +170,8 @@ class Snapshot:
         rows = self.connection.execute(_SWITCHES)
         return {name: Switch(bool(enabled), cooldown) for name, enabled, cooldown in rows}
 
-    def _one(self, sql: str, parameter: str) -> int | None:
-        row = self.connection.execute(sql, (parameter,)).fetchone()
+    def _one(self, sql: str, *parameters: str) -> int | None:
+        row = self.connection.execute(sql, parameters).fetchone()
         return None if row is None or row[0] is None else int(row[0])
 
 
@@ -174,6 +184,14 @@ def opened(path: str | os.PathLike[str], exchange: str) -> Iterator[Snapshot]:
     """
     with reading(path) as connection:
         connection.execute("BEGIN")
+        held = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        missing = next((name for name in _TABLES if name not in held), None)
+        if missing is not None:
+            raise DataError(
+                reason=f"it has no table {missing}",
+                path=path,
+                remedy="start screenerd once with this database: it brings the tables up to date",
+            )
         yield Snapshot(connection, exchange)
 
 
