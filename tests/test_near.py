@@ -330,6 +330,8 @@ def test_what_is_refused() -> None:
     assert len(empty) == 0
     assert str(empty).startswith("No rule could be judged")
     assert len(screener.near_misses(frame.head(3))) == 0
+    running = frame.head(3).with_columns(closed=pl.lit(value=False))
+    assert len(screener.near_misses(running)) == 0
 
 
 # -- the command ---------------------------------------------------------------------------------

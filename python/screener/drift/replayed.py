@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from screener._core import Engine, RuleSet
+from screener._core import Engine
+from screener.cooldowns import with_cooldowns
 from screener.drift.snapshot import Raised
 from screener.history.precedence import VALUES
 from screener.moments import length_in_minutes
@@ -17,13 +17,12 @@ from screener.moments import length_in_minutes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from screener._core import Alert, Rule
+    from screener._core import Alert, Rule, RuleSet
     from screener.drift.snapshot import Switch
 
 __all__ = ["Replays", "Versions", "at_any_time", "final_of", "versions", "with_switches"]
 
 MINUTE: Final = 60_000
-_COOLDOWN: Final = re.compile(r"^cooldown = .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +135,13 @@ def _fed(engine: Engine, rows: pl.DataFrame) -> Iterator[list[Alert]]:
 
 def with_switches(rules: RuleSet, switches: dict[str, Switch]) -> RuleSet:
     """The same rules with the cooldowns that are set for everybody."""
-    texts = []
-    for rule in rules:
-        switch = switches.get(rule.name)
-        text = rule.to_toml()
-        if switch is not None and switch.cooldown is not None:
-            text = _COOLDOWN.sub(f'cooldown = "{switch.cooldown // 1000}s"', text)
-        texts.append(text)
-    return RuleSet.parse("\n".join(texts), floors=rules.floors)
+    set_for_all = {name: one.cooldown for name, one in switches.items()}
+    return with_cooldowns(rules, {name: ms for name, ms in set_for_all.items() if ms is not None})
 
 
 def at_any_time(rules: RuleSet, names: Sequence[str]) -> RuleSet:
     """Some of the rules, without cooldowns: they fire whenever they hold."""
-    text = "\n".join(_COOLDOWN.sub('cooldown = "0m"', rules[name].to_toml()) for name in names)
-    return RuleSet.parse(text, floors=rules.floors)
+    return with_cooldowns(rules, dict.fromkeys(names, 0), names)
 
 
 def _raised(alert: Alert) -> Raised:

@@ -73,6 +73,7 @@ class Looked:
 
 def looked_at(frame: pl.DataFrame, names: list[str], gaps: Gaps) -> Looked:
     """The minutes of a frame of one symbol, with these metrics of each."""
+    symbol = frame["symbol"][0]
     if "closed" in frame.columns:
         frame = frame.filter(pl.col("closed").fill_null(value=True))
     seen = windows(frame, names or None, gaps=gaps)
@@ -89,7 +90,7 @@ def looked_at(frame: pl.DataFrame, names: list[str], gaps: Gaps) -> Looked:
     metrics = {
         name: seen[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names
     }
-    return Looked(frame["symbol"][0], opens + _MINUTE, metrics, has_real, numbers - newest)
+    return Looked(symbol, opens + _MINUTE, metrics, has_real, numbers - newest)
 
 
 def nearest(
