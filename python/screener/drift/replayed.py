@@ -105,7 +105,7 @@ class Replays:
         return {
             "price": metrics["price"],
             **{name: metrics[f"{name}_{rule.timeframe}"] for name in told},
-            **{name: metrics[name] for name in rule.metrics},
+            **{name: metrics.get(name) for name in rule.metrics},
         }
 
     def reach_to(self, indicator: str, minute: object) -> bool:
