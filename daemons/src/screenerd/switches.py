@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from screener import RuleSet
+from screener import RuleSet, cooldowns
 from screenerd.model import RuleSwitch
-
-_COOLDOWN = re.compile(r"^cooldown = .*$", re.MULTILINE)
 
 
 def with_cooldowns(rules: RuleSet, switches: Mapping[str, RuleSwitch]) -> RuleSet:
@@ -17,11 +14,7 @@ def with_cooldowns(rules: RuleSet, switches: Mapping[str, RuleSwitch]) -> RuleSe
     A rule that is off stays in the set, so that its cooldowns and windows are right when it is
     switched on again.
     """
-    texts = []
-    for rule in rules:
-        switch = switches.get(rule.name)
-        text = rule.to_toml()
-        if switch is not None and switch.cooldown_ms is not None:
-            text = _COOLDOWN.sub(f'cooldown = "{switch.cooldown_ms // 1000}s"', text)
-        texts.append(text)
-    return RuleSet.parse("\n".join(texts), floors=rules.floors)
+    given = {name: switch.cooldown_ms for name, switch in switches.items()}
+    return cooldowns.with_cooldowns(
+        rules, {name: ms for name, ms in given.items() if ms is not None}
+    )

@@ -25,6 +25,8 @@ from screenerd.serve.schemas import (
     AlertsQuery,
     CandlesAnswer,
     CandlesQuery,
+    ExplainAnswer,
+    ExplainQuery,
     HealthAnswer,
     MetricsAnswer,
     ProbeAnswer,
@@ -160,6 +162,15 @@ class Api:
                 scope="write",
                 errors=(404, 503),
                 names=rule,
+            ),
+            Endpoint(
+                "GET",
+                "/api/explain",
+                self.explain,
+                "What a rule sees of a symbol now: each clause with its margin.",
+                ExplainAnswer,
+                ExplainQuery,
+                errors=(404,),
             ),
             Endpoint(
                 "GET",
@@ -338,6 +349,19 @@ class Api:
             await self._bus.publish(SettingsChanged(call.caller.id))
         self._lists.forget(_own_rules(call))
         return orjson.dumps(self._rule(self._users.rules[name], call))
+
+    async def explain(self, call: Call) -> bytes:
+        """A rule's truth table at the newest minute of a symbol."""
+        query: ExplainQuery = call.query
+        rules = self._users.rules
+        if query.rule not in rules:
+            raise not_found("rule", query.rule, "GET /api/rules lists them", field="rule")
+        rows = await self._board.rows(query.symbol)
+        if rows is None or rows.is_empty():
+            remedy = "GET /api/symbols lists what is followed"
+            raise not_found("metrics of symbol", query.symbol, remedy, field="symbol")
+        seen = rows.row(0, named=True)
+        return orjson.dumps(encode.explained(seen, rules[query.rule], rules))
 
     async def settings(self, call: Call) -> bytes:
         """What the caller has chosen."""

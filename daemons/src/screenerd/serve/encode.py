@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from screener import RuleSet
+from screener import Rule, RuleSet, margins
 from screenerd.model import MINUTE_MS, Alert
 
 TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
@@ -129,6 +129,19 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
         )
         for timeframe in TIMEFRAMES
     ).sort("symbol", maintain_order=True)
+
+
+def explained(seen: Mapping[str, Any], rule: Rule, rules: RuleSet) -> dict[str, Any]:
+    """What a rule sees in a row of a snapshot, with margins."""
+    metrics = {name: seen.get(name) for name in rule.metrics}
+    return {
+        "symbol": seen["symbol"],
+        "timestamp": iso(seen["open_time"] + MINUTE_MS),
+        "price": seen["price"],
+        "title": rule.title,
+        "version": rule.version,
+        **margins(rules, rule.name, metrics).to_dict(),
+    }
 
 
 def arrow(frame: pl.DataFrame) -> bytes:

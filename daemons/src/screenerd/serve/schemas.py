@@ -98,6 +98,13 @@ class CandlesQuery(Asked):
     limit: Annotated[int, Field(ge=1, le=1500)] = 500
 
 
+class ExplainQuery(Asked):
+    """Which rule, and of which symbol."""
+
+    symbol: SymbolName
+    rule: RuleName
+
+
 class RuleChange(Asked):
     """What is to be changed of a rule; a cooldown of `null` is the rule's own again."""
 
@@ -359,6 +366,48 @@ class RulesAnswer(Told):
     """Every rule."""
 
     rules: list[RuleAnswer]
+
+
+class MarginAnswer(Told):
+    """One condition of a rule, and how far it is from the point where it begins to hold.
+
+    `margin` is in the unit of the two values, `share` that of the larger of them: positive where
+    it holds, negative where it fails.
+    """
+
+    clause: str
+    part: Literal["when", "floor"]
+    left: Number
+    operator: Literal["<", "<=", ">", ">=", "==", "!="] | None
+    right: Number
+    held: bool | None
+    margin: Number
+    share: Number
+
+
+class NeedAnswer(Told):
+    """A metric, and the value at which what fails would hold."""
+
+    metric: str
+    value: float
+    needed: float
+
+
+class ExplainAnswer(Told):
+    """What a rule sees of a symbol at its newest minute; `told` is the nearest miss in words."""
+
+    symbol: str
+    timestamp: Iso
+    price: Number
+    title: str
+    version: str
+    rule: str
+    holds: bool
+    clauses: list[MarginAnswer]
+    not_ready: list[str]
+    distance: Number
+    needs: list[NeedAnswer]
+    told: str
 
 
 class SettingsAnswer(Told):
