@@ -14,7 +14,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from screener._core import __version__, presets
-from screener.cli import alerts, drift, explain, history, keeping, preview, rulesets
+from screener.cli import (
+    alerts,
+    authoring,
+    drift,
+    explain,
+    history,
+    keeping,
+    preview,
+    rulesets,
+)
 from screener.cli.files import known_format, write_alerts
 from screener.cli.inputs import (
     Gaps,
@@ -43,7 +52,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 rules_app = typer.Typer(
-    help="Lists, shows, checks and previews rules.", no_args_is_help=True, rich_markup_mode=None
+    help="Lists, shows, begins, checks, formats and previews rules.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(rules_app, name="rules")
 app.command("fetch")(history.fetch)
@@ -303,6 +314,9 @@ def _check(
         say("note: --rules takes this file only under a name that ends with .toml")
 
 
+rules_app.command("new")(authoring.new)
+rules_app.command("fmt")(authoring.fmt)
+rules_app.command("schema")(authoring.schema)
 rules_app.command("preview")(preview.preview)
 
 

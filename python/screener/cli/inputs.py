@@ -39,6 +39,7 @@ __all__ = [
     "read",
     "read_of",
     "rule_problem",
+    "rule_text",
     "wrong_usage",
 ]
 
@@ -164,14 +165,28 @@ def load_rules(rules: str, *, floors: bool) -> RuleSet:
         raise
 
 
+def rule_text(content: bytes) -> str:
+    """The text of a file of rules.
+
+    Raises:
+        ScreenerError: This is no text.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        reason = f"this is no text in UTF-8 (byte {error.start})"
+        raise ScreenerError(reason=reason) from error
+
+
 def rule_problem(path: str, text: str, error: RuleError) -> str:
     """Where in a file what is wrong, the line with a caret, and what to write instead."""
     line, column = error.line or 1, error.column or 1
     rule = None if error.rule is None else f"rule {error.rule!r}"
     what = ", ".join(part for part in (rule, error.field) if part)
     message = f"{path}:{line}:{column}: {what}{what and ': '}{error.reason}"
-    lines = text.splitlines()
-    shown = lines[line - 1] if line <= len(lines) else ""
+    # Rules have lines as TOML has them, which are fewer than those of `splitlines`.
+    lines = text.split("\n")
+    shown = lines[line - 1].removesuffix("\r") if line <= len(lines) else ""
     number = str(line)
     caret = "".join(map(_blank, shown[: column - 1])) + "^"
     excerpt = f"  {number} | {shown}\n  {' ' * len(number)} | {caret}"
