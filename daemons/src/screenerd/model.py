@@ -8,6 +8,8 @@ from typing import Literal
 
 import polars as pl
 
+from screener import RuleSet
+
 Source = Literal["synthetic", "stream", "rest", "archive"]
 
 MINUTE_MS = 60_000
@@ -189,6 +191,61 @@ class RuleSwitch:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesFault:
+    """Why the files of the rules are not in force as they are now.
+
+    Attributes:
+        file: which of them.
+        told: what is wrong.
+        line: where, from 1, if it is known.
+        column: where in that line, from 1.
+        since: when it was found, ms.
+    """
+
+    file: str
+    told: str
+    line: int | None
+    column: int | None
+    since: int
+
+    @property
+    def where(self) -> str:
+        """The file, and the place in it."""
+        place = {"line": self.line, "column": self.column}
+        return ", ".join([self.file, *(f"{k} {v}" for k, v in place.items() if v is not None)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RulesChanged:
+    """The rules that are in force from now on; or the same, and what has become of their files.
+
+    Attributes:
+        rules: as they are before anybody switches them.
+        fault: why the files are not in force as they are, if they are not.
+    """
+
+    rules: RuleSet
+    fault: RulesFault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RulesStatus:
+    """How the files of the rules do.
+
+    Attributes:
+        loaded_at: since when the rules in force are, ms.
+        loads: how often other rules came into force since the start.
+        failures: how often files were refused.
+        fault: why they are not in force as they are.
+    """
+
+    loaded_at: int
+    loads: int = 0
+    failures: int = 0
+    fault: RulesFault | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """A user has chosen anew where to be told and of what; the store has it."""
 
@@ -293,6 +350,7 @@ class SystemStatus:
         last_close: when the newest minute was over, ms; 0 if there is none.
         symbols: how many are followed.
         warm: how many of them have their history.
+        rules: how the files of the rules do.
     """
 
     exchange: str
@@ -303,3 +361,4 @@ class SystemStatus:
     last_close: int
     symbols: int
     warm: int
+    rules: RulesStatus = RulesStatus(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from screener import RuleSet
 from screenerd.model import RuleSwitch
@@ -24,4 +24,10 @@ def with_cooldowns(rules: RuleSet, switches: Mapping[str, RuleSwitch]) -> RuleSe
         if switch is not None and switch.cooldown_ms is not None:
             text = _COOLDOWN.sub(f'cooldown = "{switch.cooldown_ms // 1000}s"', text)
         texts.append(text)
+    return RuleSet.parse("\n".join(texts), floors=rules.floors)
+
+
+def without(rules: RuleSet, names: Collection[str]) -> RuleSet:
+    """The same rules but for those of these names; some have to be left."""
+    texts = [rule.to_toml() for rule in rules if rule.name not in names]
     return RuleSet.parse("\n".join(texts), floors=rules.floors)

@@ -74,6 +74,14 @@ def of_service(system: SystemStatus, serve: ServeStatus) -> Iterator[Metric]:
     yield _gauge("api_gateway_websocket_connections", "Clients of the websocket", serve.clients)
     yield _counter("api_gateway_clients_dropped", "Clients that took nothing", serve.dropped)
     yield _counter("api_gateway_alerts_published", "Alerts to the websocket", serve.alerts)
+    reloads = CounterMetricFamily(
+        "alert_engine_rules_reloads", "Changes of the files of rules", labels=["outcome"]
+    )
+    reloads.add_metric(["loaded"], system.rules.loads)
+    reloads.add_metric(["refused"], system.rules.failures)
+    yield reloads
+    refused = system.rules.fault is not None
+    yield _gauge("alert_engine_rules_refused", "Whether files of rules are not in force", refused)
     if system.last_close:
         age = max(0.0, (system.now - system.last_close) / 1000)
         yield _gauge("data_collector_newest_close_age_seconds", "Since the newest close", age)

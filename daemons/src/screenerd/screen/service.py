@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from screenerd.model import (
     CandleBatch,
     Followed,
     Metrics,
+    RulesChanged,
     RuleSwitch,
     Stamps,
     Unfollowed,
 )
 from screenerd.screen import state
-from screenerd.store.port import Store
-from screenerd.switches import with_cooldowns
+from screenerd.store.port import Store, StoreError
+from screenerd.switches import with_cooldowns, without
 
 log = structlog.get_logger("screen")
 
@@ -71,8 +72,7 @@ class Screen:
         clock: Clock,
         *,
         exchange: str,
-        rules: str = "futures",
-        floors: bool = True,
+        rules: screener.RuleSet,
         state_file: Path | None = None,
     ) -> None:
         """Takes its ports and the rules; subscribes at once, so that no candle is missed.
@@ -82,34 +82,25 @@ class Screen:
             store: what the engine is rebuilt from.
             clock: what tells the time.
             exchange: whose candles.
-            rules: a preset's name or a TOML file.
-            floors: whether floors are on.
+            rules: the rules as they are before anybody switches them.
             state_file: where the engine is kept over a clean stop, if anywhere.
-
-        Raises:
-            screener.RuleError: the rules cannot be loaded.
         """
         self.status = ScreenStatus()
         self.rebuilt = asyncio.Event()
         self.judged_from = 0
         self._bus, self._store, self._clock, self._exchange = bus, store, clock, exchange
         self._state_file = state_file
-        self._rules = screener.RuleSet.load(rules, floors=floors)
-        self._told = {rule.name: (rule.title, rule.direction) for rule in self._rules}
-        self._engine = screener.Engine(rules=self._rules, exchange=exchange)
+        self._rules = rules
+        self._told = _told(rules)
+        self._engine = screener.Engine(rules=rules, exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
         self._followed_from: dict[str, int] = {}
         self._switches: dict[str, RuleSwitch] = {}
         self._untold: set[str] = set()
-        self._closed = asyncio.Event()
+        self._closed, self._to_note = asyncio.Event(), asyncio.Event()
         self._messages: Subscription = bus.subscribe(
-            NAME, CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, limit=10_000
+            NAME, CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, RulesChanged, limit=10_000
         )
-
-    @property
-    def rules(self) -> screener.RuleSet:
-        """The rules as they were before anybody switched them."""
-        return self._rules
 
     @property
     def engine(self) -> screener.Engine:
@@ -121,10 +112,14 @@ class Screen:
         await self._rebuild()
         self.rebuilt.set()
         async with asyncio.TaskGroup() as group:
-            telling = group.create_task(self._tell_metrics())
+            helpers = [
+                group.create_task(self._tell_metrics()),
+                group.create_task(self._note_rules()),
+            ]
             async for message in self._messages:
                 await self._take(message)
-            telling.cancel()
+            for task in helpers:
+                task.cancel()
 
     # What it knew.
 
@@ -134,7 +129,7 @@ class Screen:
         What closed before the very first start is not judged: it was nobody's.
         """
         self._switches = await self._store.rule_switches()
-        self._apply_switches()
+        await self._apply_rules()
         mark = f"screen:{self._exchange}"
         self.judged_from = await self._store.first_seen(mark, self._clock.now_ms() - MINUTE_MS)
         held = await self._store.newest(self._exchange)
@@ -150,7 +145,7 @@ class Screen:
         if kept is None:
             return False
         self._engine, self.judged_from = kept
-        self._apply_switches()
+        await self._apply_rules()
         self.status.last_minute = newest
         return True
 
@@ -170,29 +165,76 @@ class Screen:
             self._engine.warm_up(
                 await self._store.minutes(self._exchange, some, start, self.judged_from)
             )
-        await self._restore_alerts(start)
-        now = self._clock.now_ms()
-        for candle in await self._store.journal(
-            self._exchange, self.judged_from, now + MINUTE_MS, opens_from=self.judged_from
-        ):
-            await self._judge(candle)
-        self._raised.clear()
+        await self._judge_again(await self._store.alerts(start))
 
-    async def _restore_alerts(self, since: int) -> None:
-        """Cooldowns from the alerts before the hour that is judged again; those in it are known."""
-        alerts = await self._store.alerts(since)
-        before = [alert for alert in alerts if alert.triggered_at <= self.judged_from]
+    async def _judge_again(self, alerts: Sequence[Alert]) -> None:
+        """What arrived in the last hour, by each rule from when it came into force as it is.
+
+        Cooldowns come from the alerts before that; those in it are known, and not told again.
+        """
+        rules, now = self._engine.rules, self._clock.now_ms()
+        candles = await self._store.journal(
+            self._exchange, self.judged_from, now + MINUTE_MS, opens_from=self.judged_from
+        )
+        self._restore([alert for alert in alerts if alert.triggered_at <= self.judged_from])
         self._raised = {
             (alert.id, alert.state) for alert in alerts if alert.triggered_at > self.judged_from
         }
+        since = await self._since_when(rules)
+        arrived = candles[0].received_at if candles else now
+        missing = {name for name, at in since.items() if at > arrived}
+        if missing and len(missing) < len(since):
+            self._engine.set_rules(without(rules, missing))
+        for candle in candles:
+            begun = {name for name in missing if since[name] <= candle.received_at}
+            if begun:
+                missing -= begun
+                self._begin(without(rules, missing), begun, alerts)
+            if len(missing) == len(since):
+                self._warm_up([candle])
+            else:
+                await self._judge(candle)
+        if missing:
+            self._begin(rules, missing, alerts)
+        self._raised.clear()
+
+    def _begin(
+        self, rules: screener.RuleSet, begun: Collection[str], alerts: Sequence[Alert]
+    ) -> None:
+        """Some rules are in force from here on; as others of their names they may have raised."""
+        self._engine.set_rules(rules)
+        self._restore([alert for alert in alerts if alert.rule in begun])
+
+    def _restore(self, alerts: Sequence[Alert]) -> None:
         columns = ("symbol", "rule", "triggered_at", "state")
-        if before:
+        if alerts:
             self._engine.restore_alerts(
-                pl.DataFrame({name: [getattr(one, name) for one in before] for name in columns})
+                pl.DataFrame({name: [getattr(one, name) for one in alerts] for name in columns})
             )
 
-    def _apply_switches(self) -> None:
-        self._engine.set_rules(with_cooldowns(self._rules, self._switches))
+    async def _apply_rules(self) -> None:
+        """Gives the engine the rules as they are now; beside the loop, as new windows take time."""
+        rules = with_cooldowns(self._rules, self._switches)
+        if rules != self._engine.rules:
+            await asyncio.to_thread(self._engine.set_rules, rules)
+        self._to_note.set()
+
+    async def _note_rules(self) -> None:
+        """Keeps since when rules are in force; the disk may take its time, nothing waits for it."""
+        while True:
+            await self._to_note.wait()
+            self._to_note.clear()
+            try:
+                await self._since_when(self._engine.rules)
+            except StoreError as error:
+                log.warning("rules not noted", error=str(error))
+
+    async def _since_when(self, rules: screener.RuleSet) -> dict[str, int]:
+        """When each rule came into force as it is, by name, ms; 0 where nobody knows."""
+        now = self._clock.now_ms()
+        names = ["rules", *(f"rule:{rule.name}:{rule.version}" for rule in rules)]
+        first, *since = await asyncio.gather(*(self._store.first_seen(name, now) for name in names))
+        return {rule.name: 0 if at <= first else at for rule, at in zip(rules, since, strict=True)}
 
     async def keep(self) -> None:
         """Writes the engine down for the next start, once all it has raised is stored."""
@@ -225,7 +267,12 @@ class Screen:
                 self.status.symbols = len(self._engine.symbols)
             case RuleSwitch():
                 self._switches[message.rule] = message
-                self._apply_switches()
+                await self._apply_rules()
+            case RulesChanged():
+                self._rules = message.rules
+                # What an old rule has raised may still be told.
+                self._told |= _told(message.rules)
+                await self._apply_rules()
 
     async def _screen(self, batch: CandleBatch) -> None:
         history: list[Candle] = []
@@ -318,6 +365,11 @@ class Screen:
                 decided=self._clock.now_ms(),
             ),
         )
+
+
+def _told(rules: screener.RuleSet) -> dict[str, tuple[str, str]]:
+    """What an alert tells of its rule besides its name: title and direction."""
+    return {rule.name: (rule.title, rule.direction) for rule in rules}
 
 
 def _given(candle: Candle) -> screener.Candle:

@@ -321,10 +321,25 @@ class Api:
 
     async def rules(self, call: Call) -> bytes:
         """The rules, as they are for the caller."""
-        return await self._lists.get(_own_rules(call), lambda: self._rules(call))
+        # An administrator sees those of everybody.
+        whose = (call.caller.id, call.caller.may("admin"))
+        key = ("rules", whose, self._users.changes, self._status().rules)
+        return await self._lists.get(key, lambda: self._rules(call))
 
     async def _rules(self, call: Call) -> bytes:
-        return orjson.dumps({"rules": [self._rule(rule, call) for rule in self._users.rules]})
+        status = self._status().rules
+        rules = [self._rule(rule, call) for rule in self._users.rules]
+        told: dict[str, Any] = {"rules": rules, "loaded_at": encode.iso(status.loaded_at)}
+        told["fault"] = None
+        if (fault := status.fault) is not None:
+            told["fault"] = {
+                "file": fault.file,
+                "message": fault.told,
+                "line": fault.line,
+                "column": fault.column,
+                "since": encode.iso(fault.since),
+            }
+        return orjson.dumps(told)
 
     async def change_rule(self, call: Call) -> bytes:
         """Switches a rule for the caller, or for everybody."""
@@ -336,7 +351,6 @@ class Api:
         else:
             await self._users.change(call.caller.id, name, change)
             await self._bus.publish(SettingsChanged(call.caller.id))
-        self._lists.forget(_own_rules(call))
         return orjson.dumps(self._rule(self._users.rules[name], call))
 
     async def settings(self, call: Call) -> bytes:
@@ -374,11 +388,6 @@ class Api:
             "enabled": all(one.enabled for one in (own, everybody) if one is not None),
             "version": rule.version,
         }
-
-
-def _own_rules(call: Call) -> tuple[str, str, bool]:
-    """Whose rules these are: an administrator sees those of everybody."""
-    return "rules", call.caller.id, call.caller.may("admin")
 
 
 def _candles_page(query: CandlesQuery, told: bytes, following: int | None) -> bytes:

@@ -53,11 +53,12 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a client wants to hear of; `None` is everything."""
+    """What a client wants to hear of; `None` is everything, `changes` are those of the rules."""
 
     alerts: bool = True
     metrics: bool = False
     prices: bool = False
+    changes: bool = False
     symbols: frozenset[str] | None = None
     rules: frozenset[str] | None = None
 
@@ -180,6 +181,15 @@ class Hub:
                 client.offer_now(everything)
             elif chosen := {name: prices[name] for name in wish.symbols & prices.keys()}:
                 client.offer_now(frames.prices(at, chosen))
+
+    def publish_rules(self) -> None:
+        """Tells those who want to know that rules, or what users have changed of them, are others.
+
+        What they are now differs from user to user: who is told asks.
+        """
+        for client in self.clients:
+            if client.wish is not None and client.wish.changes:
+                client.offer(frames.RULES)
 
     def wants_metrics(self) -> bool:
         """Whether anybody listens to metrics."""

@@ -355,10 +355,22 @@ class RuleAnswer(Told):
     version: str
 
 
+class RulesFaultAnswer(Told):
+    """Why a file of rules is not in force as it is now: the rules are those before."""
+
+    file: str
+    message: str
+    line: int | None
+    column: int | None
+    since: Iso
+
+
 class RulesAnswer(Told):
-    """Every rule."""
+    """Every rule; since when they are in force; what keeps their files from it, if anything."""
 
     rules: list[RuleAnswer]
+    loaded_at: Iso
+    fault: RulesFaultAnswer | None
 
 
 class SettingsAnswer(Told):

@@ -45,6 +45,7 @@ const live = new Live({
   onAlert: alertArrived,
   onMetrics: metricsArrived,
   onPrices: pricesArrived,
+  onRules: () => loadRules(),
   onRefused: () => access.ask(),
 });
 
@@ -131,18 +132,22 @@ function loadMarket() {
 }
 
 async function fetchMarket() {
-  const [list, metrics, lines, ruleList] = await Promise.all([
+  const [list, metrics, lines] = await Promise.all([
     told(api.get("api/symbols"), null),
     told(api.get("api/metrics"), []),
     told(api.get("api/sparklines"), { symbols: {} }),
-    told(api.get("api/rules"), null),
+    loadRules(),
   ]);
   if (list) market.setSymbols(list.symbols);
   for (const one of metrics) market.setMetrics(one);
   market.setSparklines(lines.symbols);
-  if (ruleList) rules.set(ruleList.rules);
   table.reset();
   await loadHealth();
+}
+
+async function loadRules() {
+  const list = await told(api.get("api/rules"), null);
+  if (list) rules.set(list);
 }
 
 /** What a request answers, or something else if it fails; the status tells of that. */

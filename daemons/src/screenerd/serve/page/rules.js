@@ -13,10 +13,16 @@ export class Rules {
   constructor({ api, onChange }) {
     Object.assign(this, { api, onChange });
     this.list = byId("rules");
+    this.fault = byId("rules-fault");
     this.rules = [];
   }
 
-  set(rules) {
+  /** What the server has: the rules, and what keeps a file of rules from being in force. */
+  set({ rules, fault }) {
+    write(this.fault, fault ? faultText(fault) : "");
+    this.fault.hidden = !fault;
+    // Who is about to change a cooldown must not lose it to an answer that says the same.
+    if (JSON.stringify(rules) === JSON.stringify(this.rules)) return;
     this.rules = rules;
     this.list.replaceChildren(...rules.map((rule) => this.item(rule)));
     this.count();
@@ -88,6 +94,11 @@ export class Rules {
     this.write(parts);
     this.count();
   }
+}
+
+function faultText({ file, line, column, message }) {
+  const place = [file, line && `line ${line}`, column && `column ${column}`];
+  return `${place.filter(Boolean).join(", ")}: ${message}. The rules before it stay.`;
 }
 
 function expression({ when, floor }) {
