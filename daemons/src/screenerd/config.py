@@ -49,6 +49,7 @@ class RulesConfig(_Section):
     name: str = "futures"
     floors: bool = True
     files: tuple[Path, ...] = ()
+    shadow: tuple[str, ...] = ()
 
     @field_validator("files")
     @classmethod
@@ -63,7 +64,7 @@ class RulesConfig(_Section):
     @property
     def sources(self) -> RuleSources:
         """Where the rules come from."""
-        return RuleSources(self.name, self.files, floors=self.floors)
+        return RuleSources(self.name, self.files, floors=self.floors, shadow=self.shadow)
 
 
 class DemoConfig(_Section):

@@ -129,7 +129,8 @@ class Alert:
     """A rule that held: SPEC 5.4, and when it passed each station.
 
     `id` is a UUID that a replay of the same candles gives again. `direction` is `up` or `down`,
-    `title` the rule's own.
+    `title` the rule's own. One with `shadow` is stored and scored, and told to nobody who has not
+    asked for such.
     """
 
     id: str
@@ -148,6 +149,7 @@ class Alert:
     rule_version: str
     evidence: dict[str, float | None]
     stamps: Stamps
+    shadow: bool = False
 
     def at(self, **times: int) -> Alert:
         """The same alert with more of its times known."""

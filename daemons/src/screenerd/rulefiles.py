@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from screener import Engine, RuleError, RuleSet
+from screenerd.switches import with_shadow
 
 LARGEST = 1 << 20
 """Bytes of the largest file of rules; thousands of rules have room in it."""
@@ -40,11 +41,13 @@ class RuleSources:
         name: a preset's name, or a TOML file.
         files: TOML files beside it.
         floors: whether floors are on.
+        shadow: names of rules that are shadow ones, whatever the files say.
     """
 
     name: str
     files: tuple[Path, ...] = ()
     floors: bool = True
+    shadow: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -113,7 +116,7 @@ def assemble(sources: RuleSources, contents: Mapping[Path, bytes]) -> RuleSet:
         parts[file] = part
     together = " and ".join(parts)
     text = "\n".join(part.to_toml() for part in parts.values())
-    rules = _parsed(together, text, floors=sources.floors)
+    rules = with_shadow(_parsed(together, text, floors=sources.floors), sources.shadow)
     try:
         Engine(rules=rules)
     except RuleError as error:

@@ -58,6 +58,10 @@ class RulesWatch:
         self._files = _Files(sources.paths)
         found = self._files.look(anew=True)
         self.rules = _assembled(sources, found)
+        for name in sources.shadow:
+            if name not in self.rules:
+                told = f"there is no rule {name!r}: `GET /api/rules` and `screener rules list` tell"
+                raise RulesError("rules.shadow", told)
         self.status = RulesStatus(clock.now_ms())
         self._known = self._seen = _facts(found)
         self._seen_at = time.monotonic()

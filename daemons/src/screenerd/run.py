@@ -367,8 +367,9 @@ async def _tell_alerts(alerts: Subscription, clock: Clock) -> None:
     async for alert in alerts:
         if not isinstance(alert, Alert):
             continue
-        log.info(
-            "alert",
+        tell = log.debug if alert.shadow else log.info
+        tell(
+            "shadow alert" if alert.shadow else "alert",
             rule=alert.rule,
             symbol=alert.symbol,
             price=alert.price,

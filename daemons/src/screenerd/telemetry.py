@@ -121,6 +121,14 @@ def _engine(figures: Figures) -> Iterator[Metric]:
     for rule, count in sorted(screen.by_rule.items()):
         alerts.add_metric([rule], count)
     yield alerts
+    shadow = CounterMetricFamily(
+        "alert_engine_shadow_alerts",
+        "Alerts that were told to nobody, by rule",
+        labels=["alert_type"],
+    )
+    for rule, count in sorted(screen.shadow.items()):
+        shadow.add_metric([rule], count)
+    yield shadow
 
 
 def _store(figures: Figures) -> Iterator[Metric]:

@@ -29,7 +29,7 @@ from screenerd.model import (
 )
 from screenerd.screen import state
 from screenerd.store.port import Store, StoreError
-from screenerd.switches import with_cooldowns, without
+from screenerd.switches import is_shadow, with_cooldowns, without
 
 log = structlog.get_logger("screen")
 
@@ -52,7 +52,7 @@ TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
 @dataclass(slots=True)
 class ScreenStatus:
-    """What health asks of this role."""
+    """What health asks of this role; `alerts` and `by_rule` are without shadow ones."""
 
     symbols: int = 0
     candles: int = 0
@@ -60,6 +60,7 @@ class ScreenStatus:
     refused: int = 0
     last_minute: int = 0
     by_rule: dict[str, int] = field(default_factory=dict)
+    shadow: dict[str, int] = field(default_factory=dict)
 
 
 class Screen:
@@ -91,7 +92,7 @@ class Screen:
         self._bus, self._store, self._clock, self._exchange = bus, store, clock, exchange
         self._state_file = state_file
         self._rules = rules
-        self._told = _told(rules)
+        self._told = {rule.name: rule for rule in rules}
         self._engine = screener.Engine(rules=rules, exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
         self._followed_from: dict[str, int] = {}
@@ -271,7 +272,7 @@ class Screen:
             case RulesChanged():
                 self._rules = message.rules
                 # What an old rule has raised may still be told.
-                self._told |= _told(message.rules)
+                self._told |= {rule.name: rule for rule in message.rules}
                 await self._apply_rules()
 
     async def _screen(self, batch: CandleBatch) -> None:
@@ -339,17 +340,19 @@ class Screen:
                 await self._bus.publish(self._tell(alert, candle))
 
     def _tell(self, alert: screener.Alert, candle: Candle) -> Alert:
-        self.status.alerts += 1
-        self.status.by_rule[alert.rule] = self.status.by_rule.get(alert.rule, 0) + 1
-        title, direction = self._told[alert.rule]
+        rule = self._told[alert.rule]
+        shadow = is_shadow(rule, alert.symbol)
+        counts = self.status.shadow if shadow else self.status.by_rule
+        counts[alert.rule] = counts.get(alert.rule, 0) + 1
+        self.status.alerts += not shadow
         return Alert(
             id=str(alert.id),
             triggered_at=alert.triggered_at,
             exchange=alert.exchange,
             symbol=alert.symbol,
             rule=alert.rule,
-            title=title,
-            direction=direction,
+            title=rule.title,
+            direction=rule.direction,
             timeframe=alert.timeframe,
             price=alert.price,
             quote_volume=alert.quote_volume,
@@ -364,12 +367,8 @@ class Screen:
                 received=candle.received_at,
                 decided=self._clock.now_ms(),
             ),
+            shadow=shadow,
         )
-
-
-def _told(rules: screener.RuleSet) -> dict[str, tuple[str, str]]:
-    """What an alert tells of its rule besides its name: title and direction."""
-    return {rule.name: (rule.title, rule.direction) for rule in rules}
 
 
 def _given(candle: Candle) -> screener.Candle:

@@ -38,6 +38,7 @@ from screenerd.serve.schemas import (
 )
 from screenerd.serve.users import Users
 from screenerd.store.port import AlertFilter, Settings
+from screenerd.switches import is_shadow
 
 MOST_MINUTES = 200_000
 """Minutes read for one answer; of long candles there may be fewer than asked for."""
@@ -253,7 +254,7 @@ class Api:
         )
 
     async def _alerts(self, query: AlertsQuery, *, arrow: bool) -> bytes:
-        wanted = AlertFilter(query.symbol, query.type, query.since)
+        wanted = AlertFilter(query.symbol, query.type, query.since, query.shadow)
         # What is told from here on may be in the page already.
         named, told_before = self._latest.ids, self._latest.wanted(wanted)
         offset, limit = page_around(query.offset, query.limit, len(told_before))
@@ -386,6 +387,7 @@ class Api:
             "floor": rule.floor if self._users.rules.floors else None,
             "cooldown_seconds": cooldown / 1000,
             "enabled": all(one.enabled for one in (own, everybody) if one is not None),
+            "shadow": is_shadow(rule),
             "version": rule.version,
         }
 

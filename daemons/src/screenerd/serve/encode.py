@@ -84,6 +84,7 @@ def alert_value(alert: Alert, rules: RuleSet) -> dict[str, Any]:
         "change_pct": alert.change,
         "state": alert.state,
         "rule_version": alert.rule_version,
+        "shadow": alert.shadow,
         "metadata": {
             "title": alert.title,
             "direction": alert.direction,
@@ -146,11 +147,12 @@ def alerts_table(alerts: list[dict[str, Any]]) -> pl.DataFrame:
         columns[name] = [one[name] for one in alerts]
     for name in ("state", "rule_version"):
         columns[name] = [one[name] for one in alerts]
+    columns["shadow"] = [one["shadow"] for one in alerts]
     columns["metadata"] = [orjson.dumps(one["metadata"]).decode() for one in alerts]
     schema: Mapping[str, Any] = {
         name: pl.Float64 if name in {"price", "volume", "change_pct"} else pl.String
         for name in columns
-    }
+    } | {"shadow": pl.Boolean}
     frame = pl.DataFrame(columns, schema=schema)
     return frame.with_columns(
         pl.col("triggered_at").str.to_datetime(ISO, time_unit="ms", time_zone="UTC")

@@ -84,6 +84,7 @@ class AlertsQuery(Asked):
     symbol: SymbolName | None = None
     type: RuleName | None = None
     since: Moment | None = None
+    shadow: bool = False
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
@@ -259,6 +260,7 @@ class AlertAnswer(Told):
     change_pct: Number
     state: Literal["confirmed", "provisional", "withdrawn"]
     rule_version: str
+    shadow: bool
     metadata: AlertMetadata
 
 
@@ -352,6 +354,7 @@ class RuleAnswer(Told):
     floor: str | None
     cooldown_seconds: float
     enabled: bool
+    shadow: bool
     version: str
 
 

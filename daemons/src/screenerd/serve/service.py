@@ -233,8 +233,8 @@ class Serve:
     def _take_alert(self, alert: Alert) -> None:
         self._latest.add(alert)
         data = orjson.dumps(encode.alert_value(alert, self._users.rules))
-        self.hub.publish(alert.symbol, alert.rule, alert.triggered_at, data)
-        self.status.alerts += 1
+        self.hub.publish(alert.symbol, alert.rule, alert.triggered_at, data, shadow=alert.shadow)
+        self.status.alerts += not alert.shadow
         taken = alert.stamps.decided - alert.stamps.received
         self._board.take_latency(self._clock.real(taken))
 

@@ -45,6 +45,7 @@ class Subscribe(_Message):
     channels: Annotated[list[Channel], Field(max_length=4)] = ["alerts"]
     symbols: Annotated[list[_Name], Field(max_length=MOST_SYMBOLS)] | None = None
     types: Annotated[list[_Name], Field(max_length=200)] | None = None
+    shadow: bool = False
     since: Annotated[int, Field(ge=0)] | None = None
     epoch: Annotated[str, Field(max_length=64)] | None = None
 
@@ -56,6 +57,7 @@ class Subscribe(_Message):
             metrics="metrics" in self.channels,
             prices="prices" in self.channels,
             changes="rules" in self.channels,
+            shadow=self.shadow,
             symbols=None if self.symbols is None else frozenset(self.symbols),
             rules=None if self.types is None else frozenset(self.types),
         )

@@ -181,7 +181,22 @@ _USERS = Migration(
     ),
 )
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_CANDLES, _ALERTS, _AUDIT, _USERS)
+_SHADOW = Migration(
+    5,
+    "alerts that are told to nobody",
+    (
+        "ALTER TABLE alert_history ADD COLUMN shadow INTEGER NOT NULL DEFAULT 0",
+        # Alerts are counted without a look at the table, where their evidence is.
+        "DROP INDEX alert_history_triggered",
+        "DROP INDEX alert_history_symbol",
+        """CREATE INDEX alert_history_triggered
+    ON alert_history (triggered_at, symbol, alert_type, shadow)""",
+        """CREATE INDEX alert_history_symbol
+    ON alert_history (symbol, triggered_at, alert_type, shadow)""",
+    ),
+)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_CANDLES, _ALERTS, _AUDIT, _USERS, _SHADOW)
 """Every step, in order."""
 
 _REGISTER = """CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -82,11 +82,12 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
-    """Which alerts are asked for; what is `None` is not asked."""
+    """Which alerts are asked for; what is `None` is not asked. Shadow ones only on request."""
 
     symbol: str | None = None
     rule: str | None = None
     since: int | None = None
+    shadow: bool = False
 
     def takes(self, alert: Alert) -> bool:
         """Whether an alert is asked for."""
@@ -94,6 +95,7 @@ class AlertFilter:
             self.symbol in (None, alert.symbol)
             and self.rule in (None, alert.rule)
             and (self.since is None or alert.triggered_at >= self.since)
+            and (self.shadow or not alert.shadow)
         )
 
 
@@ -244,7 +246,10 @@ class Store(Protocol):
         ...
 
     async def unclaimed(self, channel: str, since: int) -> list[Alert]:
-        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""
+        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first.
+
+        Without shadow ones.
+        """
         ...
 
     async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:

@@ -63,7 +63,7 @@ _DUE = (
 )
 _UNCLAIMED = (
     f"SELECT {_TOLD_COLUMNS} FROM alert_history AS a "  # noqa: S608
-    "WHERE triggered_at >= ?1 AND NOT EXISTS (SELECT 1 FROM outbox AS o "
+    "WHERE triggered_at >= ?1 AND shadow = 0 AND NOT EXISTS (SELECT 1 FROM outbox AS o "
     "WHERE o.alert_id = a.id AND o.channel = ?2) ORDER BY triggered_at, symbol, alert_type, id"
 )
 _FRAME = {
@@ -268,7 +268,8 @@ def alert_page(
         "triggered_at >= ?": wanted.since,
     }
     values = [value for value in asked.values() if value is not None]
-    where = " AND ".join(key for key, value in asked.items() if value is not None) or "TRUE"
+    clauses = [key for key, value in asked.items() if value is not None]
+    where = " AND ".join([*clauses, *(["TRUE"] if wanted.shadow else ["shadow = 0"])])
     total: int = connection.execute(
         f"SELECT count(*) FROM alert_history WHERE {where}",  # noqa: S608
         values,

@@ -27,7 +27,7 @@ OPTIONAL_VALUES: Final = ("trades", "taker_buy_volume", "taker_buy_quote_volume"
 
 ALERT_COLUMNS: Final = (
     "id, triggered_at, exchange, symbol, alert_type, timeframe, price, volume, change_pct, state, "
-    "rule_version, metadata"
+    "rule_version, metadata, shadow"
 )
 """Columns of an alert, in the order of its row."""
 
@@ -138,13 +138,14 @@ def alert_row(alert: Alert) -> Row:
         alert.state,
         alert.rule_version,
         orjson.dumps(metadata).decode(),
+        alert.shadow,
     )
 
 
 def alert_from(row: Row) -> Alert:
     """The alert of a row of `ALERT_COLUMNS` and `SENT_COLUMN`."""
     metadata = orjson.loads(row[11])
-    stamps = metadata["stamps"] | {"sent": row[12]}
+    stamps = metadata["stamps"] | {"sent": row[13]}
     return Alert(
         id=row[0],
         triggered_at=row[1],
@@ -162,6 +163,7 @@ def alert_from(row: Row) -> Alert:
         rule_version=row[10],
         evidence=metadata["evidence"],
         stamps=Stamps(**stamps),
+        shadow=bool(row[12]),
     )
 
 
