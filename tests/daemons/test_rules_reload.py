@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pty
 import signal
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,7 @@ from screenerd.model import MINUTE_MS, Alert, CandleBatch, RulesChanged
 from screenerd.persist.service import Persist
 from screenerd.screen.service import NAME, Screen
 from screenerd.store.sqlite import SqliteStore
+from screenerd.switches import with_shadow
 
 pytestmark = pytest.mark.asyncio
 
@@ -149,6 +153,40 @@ async def test_a_crash_does_not_judge_the_past_by_rules_of_today(
     }
 
 
+async def test_a_rule_goes_into_the_shadow_and_comes_back(
+    tmp_path: Path, given: list[CandleBatch]
+) -> None:
+    """The same alerts, cooldowns and versions; those of the middle are told to nobody."""
+    clock, third = MovedClock(given[0].candles[0].open_time), len(given) // 3
+    hidden = with_shadow(FIRST, ["rule_0"])
+    assert [rule.version for rule in hidden] == [rule.version for rule in FIRST]
+    async with screened(tmp_path / "s.db", clock, FIRST) as it:
+        await it.take([*given[:third], RulesChanged(hidden), *given[third : 2 * third]])
+        await it.take([RulesChanged(FIRST), *given[2 * third :]])
+    wanted = screener.replay(frame_of(given), rules=FIRST, exchange="binance").alerts
+    assert {one.id for one in it.alerts} == set(wanted["id"].to_list())
+    assert len(it.alerts) == wanted.height
+    begin, end = (given[n * third - 1].candles[0].close_time for n in (1, 2))
+    for one in it.alerts:
+        assert one.shadow == (one.rule == "rule_0" and begin < one.triggered_at <= end)
+    kinds = Counter(one.shadow for one in it.alerts)
+    assert kinds[True] > 0
+    assert it.screen.status.alerts == kinds[False]
+    assert it.screen.status.shadow == {"rule_0": kinds[True]}
+
+
+async def test_a_rule_may_be_a_shadow_one_for_some_symbols(
+    tmp_path: Path, given: list[CandleBatch]
+) -> None:
+    clock, symbol = MovedClock(given[0].candles[0].open_time), given[0].candles[0].symbol
+    text = FIRST["rule_0"].to_toml()
+    text += f'[[rule.override]]\nsymbols = ["{symbol}"]\nshadow = true\n'
+    async with screened(tmp_path / "s.db", clock, screener.RuleSet.parse(text)) as it:
+        await it.take(given)
+    assert {one.symbol for one in it.alerts if one.shadow} == {symbol}
+    assert not any(one.shadow for one in it.alerts if one.symbol != symbol)
+
+
 async def test_an_alert_of_a_rule_that_has_gone_is_still_told(
     tmp_path: Path, given: list[CandleBatch]
 ) -> None:
@@ -164,6 +202,49 @@ async def test_an_alert_of_a_rule_that_has_gone_is_still_told(
         told = it.screen._tell(alert, given[1].candles[0])
     assert raised.height
     assert told.title == FIRST[alert.rule].title
+
+
+HANGUP = """
+import asyncio, fcntl, os, signal, termios
+from screenerd.run import _on_hangup
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+class Watch:
+    def hurry(self):
+        print("looks", flush=True)
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _on_hangup(Watch(), stop))
+    print("ready", flush=True)
+    async with asyncio.timeout(20):
+        await stop.wait()
+    os._exit(7)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_hangup_ends_what_its_terminal_has_left() -> None:
+    """SIGHUP asks for the rules; but one that a closed terminal sends is the end, as ever."""
+    terminal, inside = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HANGUP), stdin=inside, stdout=inside, start_new_session=True
+    )
+    os.close(inside)
+
+    def hear(word: bytes) -> None:
+        heard = b""
+        while word not in heard:
+            heard += os.read(terminal, 1024)
+
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(hear, b"ready")
+        process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(hear, b"looks")
+        os.close(terminal)
+        assert await process.wait() == 7
 
 
 MINE = """

@@ -240,6 +240,19 @@ async def test_rules_that_cannot_be_in_force_are_refused_at_the_start(mine: Path
         RulesWatch(MemoryBus(), SystemClock(), RuleSources("classic", (mine,)))
 
 
+async def test_the_configuration_makes_shadow_rules(mine: Path) -> None:
+    """Whatever the files say, also after they have changed."""
+    sources = RuleSources("classic", (mine,), shadow=("jump", "flat_8h"))
+    watch = RulesWatch(MemoryBus(), SystemClock(), sources)
+    assert {rule.name for rule in watch.rules if rule.shadow} == {"jump", "flat_8h"}
+    mine.write_text(rule("leap", more="shadow = true") + rule(when="change_5m >= 9"))
+    later = RulesWatch(MemoryBus(), SystemClock(), sources)
+    assert {rule.name for rule in later.rules if rule.shadow} == {"jump", "flat_8h", "leap"}
+    mine.write_text(rule("leap"))
+    with pytest.raises(RulesError, match=r"rules\.shadow: there is no rule 'jump'"):
+        RulesWatch(MemoryBus(), SystemClock(), sources)
+
+
 async def test_what_happens_is_logged(mine: Path) -> None:
     with structlog.testing.capture_logs() as events:
         async with watching(mine) as it:

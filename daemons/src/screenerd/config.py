@@ -41,6 +41,7 @@ class StoreConfig(_Section):
 
     path: Path = Path("screener.db")
     retention_hours: int = Field(default=48, ge=27, le=24 * 366)
+    scores_days: int = Field(default=30, ge=1, le=3660)
 
 
 class RulesConfig(_Section):

@@ -156,6 +156,83 @@ class Alert:
         return replace(self, stamps=replace(self.stamps, **times))
 
 
+HORIZONS = ("5m", "15m", "1h", "4h")
+"""How far ahead alerts are scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertScore:
+    """What the price did after an alert, a value a horizon; `None` where minutes are missing.
+
+    Attributes:
+        alert_id: whose.
+        exchange: of the alert, as those that follow.
+        symbol: of the alert.
+        rule: of the alert.
+        rule_version: of the alert.
+        shadow: of the alert.
+        triggered_at: of the alert, ms.
+        returns: with the alert's sign, %.
+        mfe: furthest the price went for the alert, %, 0 or more.
+        mae: furthest it went against it, %, 0 or less.
+    """
+
+    alert_id: str
+    exchange: str
+    symbol: str
+    rule: str
+    rule_version: str
+    shadow: bool
+    triggered_at: int
+    returns: tuple[float | None, ...]
+    mfe: tuple[float | None, ...]
+    mae: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonScore:
+    """How a rule did over a horizon, as `screener.scorecard` counts; `None` where nothing is known.
+
+    Attributes:
+        n: alerts whose return is known.
+        missing: alerts whose return is not, because minutes are missing.
+        hit_rate: share of returns above 0.
+        mean: of the returns, %.
+        median: of the returns, %.
+        profit_factor: sum of gains by sum of losses; `None` where nothing was lost.
+        mfe: mean of what the price went for the alert, %.
+        mae: mean of what it went against it, %.
+    """
+
+    n: int
+    missing: int
+    hit_rate: float | None = None
+    mean: float | None = None
+    median: float | None = None
+    profit_factor: float | None = None
+    mfe: float | None = None
+    mae: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleScore:
+    """How a rule did.
+
+    Attributes:
+        alerts: how many of it are scored.
+        versions: how many versions of the rule raised them.
+        first: when the oldest was triggered, ms.
+        last: when the newest was.
+        horizons: by horizon, in the order of `HORIZONS`.
+    """
+
+    alerts: int
+    versions: int
+    first: int
+    last: int
+    horizons: Mapping[str, HorizonScore]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Metrics:
     """Every metric of the symbols of which a minute has just closed.

@@ -30,6 +30,7 @@ from screenerd.notify.channels import PUBLIC, Endpoints
 from screenerd.notify.service import Notify
 from screenerd.persist.service import Persist
 from screenerd.rulewatch import RulesWatch
+from screenerd.score.service import Score
 from screenerd.screen import service as screen
 from screenerd.screen.service import Screen
 from screenerd.serve.access.keys import KeyFile
@@ -61,6 +62,7 @@ class Roles:
     screen: Screen
     persist: Persist
     notify: Notify
+    score: Score
     store: SqliteStore
     bus: MemoryBus
     clock: Clock
@@ -99,6 +101,7 @@ class Roles:
             ingest=self.ingest.status,
             screen=self.screen.status,
             persist=self.persist.status,
+            score=self.score.status,
             store=self.store.health,
             channels=self.notify.notifier.status,
             serve=ServeStatus() if self.serve is None else self.serve.status,
@@ -260,7 +263,12 @@ def _built_in_market(config: Config, clock: Clock, port: int = 0) -> DemoExchang
 async def _assemble(
     config: Config, clock: Clock, stop: asyncio.Event, endpoints: Endpoints, stack: AsyncExitStack
 ) -> Roles:
-    store = SqliteStore(config.store.path, clock, retention_hours=config.store.retention_hours)
+    store = SqliteStore(
+        config.store.path,
+        clock,
+        retention_hours=config.store.retention_hours,
+        scores_days=config.store.scores_days,
+    )
     await stack.enter_async_context(store)
     session = await stack.enter_async_context(aiohttp.ClientSession())
     bus = MemoryBus()
@@ -296,6 +304,7 @@ async def _assemble(
         screen=screening,
         persist=persist,
         notify=notify,
+        score=Score(store, clock, exchange=rest.name),
         store=store,
         bus=bus,
         clock=clock,
@@ -333,6 +342,7 @@ async def _run(roles: Roles) -> None:
         watching = [
             group.create_task(roles.lag.run()),
             group.create_task(roles.rules.run()),
+            group.create_task(roles.score.run()),
             group.create_task(Housekeeping(roles.clock, lambda: _is_warm(roles)).run()),
             group.create_task(_tell_health(roles)),
             group.create_task(_tell_status(roles)),

@@ -35,8 +35,6 @@ def without(rules: RuleSet, names: Collection[str]) -> RuleSet:
 
 def is_shadow(rule: Rule, symbol: str | None = None) -> bool:
     """Whether alerts of a rule, or those it raises for a symbol, are only kept and scored."""
-    if not hasattr(rule, "shadow"):
-        return rule.name == "shadow"
     return rule.shadow if symbol is None else rule.for_symbol(symbol).shadow
 
 

@@ -15,6 +15,7 @@ from screenerd.ingest.service import IngestStatus
 from screenerd.model import SystemStatus
 from screenerd.notify.outbox import ChannelStatus
 from screenerd.persist.service import PersistStatus
+from screenerd.score.service import ScoreStatus
 from screenerd.screen.service import ScreenStatus
 from screenerd.serve.service import ServeStatus
 from screenerd.store.port import StoreHealth
@@ -31,6 +32,7 @@ class Figures:
     ingest: IngestStatus
     screen: ScreenStatus
     persist: PersistStatus
+    score: ScoreStatus
     store: StoreHealth
     channels: Mapping[str, ChannelStatus]
     serve: ServeStatus
@@ -136,6 +138,13 @@ def _store(figures: Figures) -> Iterator[Metric]:
     yield _gauge("database_rows_waiting", "Rows that wait for a commit", figures.store.pending)
     yield _counter("database_candles_written", "Candles written", figures.persist.candles)
     yield _counter("database_alerts_written", "Alerts written", figures.persist.alerts)
+    scored = CounterMetricFamily(
+        "scorecard_alerts", "Alerts scored, by whether all of it is known", labels=["outcome"]
+    )
+    scored.add_metric(["whole"], figures.score.scored - figures.score.unknown)
+    scored.add_metric(["unknown"], figures.score.unknown)
+    yield scored
+    yield _gauge("scorecard_alerts_waiting", "Alerts that lack minutes", figures.score.waiting)
 
 
 def _notifications(figures: Figures) -> Iterator[Metric]:

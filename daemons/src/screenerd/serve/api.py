@@ -31,6 +31,8 @@ from screenerd.serve.schemas import (
     RuleAnswer,
     RuleChange,
     RulesAnswer,
+    ScorecardAnswer,
+    ScorecardQuery,
     SettingsAnswer,
     SettingsChange,
     SparklinesAnswer,
@@ -45,6 +47,9 @@ MOST_MINUTES = 200_000
 
 SYMBOLS_FRESH_SECONDS = 1.0
 """What changes with the minute need not be counted for every request."""
+
+SCORES_FRESH_SECONDS = 15.0
+"""An alert is scored hours after it was raised: nobody waits for the newest."""
 
 _STATUS = {"ok": "healthy", "starting": "degraded", "degraded": "degraded", "down": "unhealthy"}
 
@@ -161,6 +166,15 @@ class Api:
                 scope="write",
                 errors=(404, 503),
                 names=rule,
+            ),
+            Endpoint(
+                "GET",
+                "/api/scorecard",
+                self.scorecard,
+                "How good each rule was, by what came after its alerts.",
+                ScorecardAnswer,
+                ScorecardQuery,
+                errors=(503,),
             ),
             Endpoint(
                 "GET",
@@ -354,6 +368,19 @@ class Api:
             await self._bus.publish(SettingsChanged(call.caller.id))
         return orjson.dumps(self._rule(self._users.rules[name], call))
 
+    async def scorecard(self, call: Call) -> bytes:
+        """How each rule did."""
+        query: ScorecardQuery = call.query
+        # Titles are of the rules that are in force now.
+        key = ("scorecard", query, self._users.changes)
+        return await self._pages.get(
+            key, lambda: self._scorecard(query), fresh=SCORES_FRESH_SECONDS
+        )
+
+    async def _scorecard(self, query: ScorecardQuery) -> bytes:
+        scores = await self._store.scorecard(query.since or 0, query.type)
+        return orjson.dumps(encode.scorecard_value(scores, self._users.rules, query.type))
+
     async def settings(self, call: Call) -> bytes:
         """What the caller has chosen."""
         return _settings(await self._store.settings(call.caller.id))
@@ -386,7 +413,8 @@ class Api:
             "when": rule.when,
             "floor": rule.floor if self._users.rules.floors else None,
             "cooldown_seconds": cooldown / 1000,
-            "enabled": all(one.enabled for one in (own, everybody) if one is not None),
+            "enabled": rule.enabled
+            and all(one.enabled for one in (own, everybody) if one is not None),
             "shadow": is_shadow(rule),
             "version": rule.version,
         }

@@ -89,6 +89,13 @@ class AlertsQuery(Asked):
     offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
 
+class ScorecardQuery(Asked):
+    """Which alerts are counted."""
+
+    type: RuleName | None = None
+    since: Moment | None = None
+
+
 class CandlesQuery(Asked):
     """Which candles; without `start` the newest."""
 
@@ -374,6 +381,40 @@ class RulesAnswer(Told):
     rules: list[RuleAnswer]
     loaded_at: Iso
     fault: RulesFaultAnswer | None
+
+
+class HorizonAnswer(Told):
+    """How a rule did over a horizon; returns are with the alert's sign, in %."""
+
+    n: int
+    missing: int
+    hit_rate: Number
+    mean: Number
+    median: Number
+    profit_factor: Number
+    mfe: Number
+    mae: Number
+
+
+class ScoreAnswer(Told):
+    """How a rule did; `title`, `direction` and `shadow` are null for one that is not in force."""
+
+    rule: str
+    title: str | None
+    direction: str | None
+    shadow: bool | None
+    alerts: int
+    versions: int
+    horizons: dict[str, HorizonAnswer]
+
+
+class ScorecardAnswer(Told):
+    """Every rule, those in force first; when the oldest and the newest scored alert was."""
+
+    horizons: list[str]
+    first: Iso | None
+    last: Iso | None
+    rules: list[ScoreAnswer]
 
 
 class SettingsAnswer(Told):

@@ -20,6 +20,7 @@ import { Views } from "./views.js";
 const HEALTH_EVERY = 10_000;
 const HEALTH_EVERY_HIDDEN = 60_000;
 const FEED_START = 200;
+const SCORES_EVERY = 60_000;
 
 const market = new Market();
 const clock = new MarketClock();
@@ -148,6 +149,20 @@ async function fetchMarket() {
 async function loadRules() {
   const list = await told(api.get("api/rules"), null);
   if (list) rules.set(list);
+  await loadScores();
+}
+
+async function loadScores() {
+  const scores = await told(api.get("api/scorecard"), null);
+  if (scores) rules.setScores(scores);
+}
+
+/** Scores change slowly; who does not look at the rules needs none. */
+function watchScores() {
+  setTimeout(async () => {
+    if (!document.hidden && rules.visible) await loadScores();
+    watchScores();
+  }, SCORES_EVERY);
 }
 
 /** What a request answers, or something else if it fails; the status tells of that. */
@@ -230,4 +245,5 @@ setInterval(() => {
 }, 1000);
 
 watchHealth();
+watchScores();
 begin();
