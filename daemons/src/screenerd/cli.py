@@ -218,7 +218,7 @@ def show_config(file: File = None) -> None:
 
 @app.command()
 def doctor(file: File = None, db: Database = None) -> None:
-    """Checks clock, exchange and store, and says what to do."""
+    """Checks clock, exchange, rules and store, and says what to do."""
     from screenerd.doctor import examine
 
     checks = asyncio.run(examine(_load(file, {"store": {"path": db}})))
