@@ -147,7 +147,7 @@ fn replay(criterion: &mut Criterion) {
     let mut total = 0;
     group.bench_function("all metrics, six timeframes, ten rules, one core", |bencher| {
         bencher.iter(|| {
-            let (mut tracked, mut bench) = (Tracked::new("BENCHUSDT"), screen.bench());
+            let (mut tracked, mut bench) = (screen.track("BENCHUSDT"), screen.bench());
             total = 0;
             for candle in &candles {
                 screen.feed(&mut tracked, candle, true, &mut bench);
@@ -157,7 +157,7 @@ fn replay(criterion: &mut Criterion) {
         });
     });
     group.finish();
-    println!("checksum of {} metrics a candle: {total:016x}", screen.layout().metrics().count());
+    println!("checksum of {} metrics a candle: {total:016x}", screen.bindings().layout().metrics().count());
 }
 
 /// What a candle costs whatever the windows' lengths: eight windows, all short or all long.
@@ -174,7 +174,7 @@ fn window_length(criterion: &mut Criterion) {
         let screen = screen(&windows);
         group.bench_function(BenchmarkId::from_parameter(longest), |bencher| {
             bencher.iter(|| {
-                let (mut tracked, mut bench) = (Tracked::new("BENCHUSDT"), screen.bench());
+                let (mut tracked, mut bench) = (screen.track("BENCHUSDT"), screen.bench());
                 for candle in &candles {
                     screen.feed(&mut tracked, candle, true, &mut bench);
                 }
@@ -190,7 +190,7 @@ fn closing_minute(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("closing minute");
     group.sample_size(30);
     for symbols in [50, 500, 2000] {
-        let mut engine = Engine::new(Config::default(), futures()).expect("an engine");
+        let mut engine = Engine::new(Config::default(), &futures()).expect("an engine");
         let mut walks = Walks::new(symbols);
         engine.update_many(&walks.minutes(1500), Order::Given, Judged::Nothing);
         group.throughput(Throughput::Elements(symbols as u64));
@@ -208,10 +208,9 @@ fn closing_minute(criterion: &mut Criterion) {
 /// The ten rules on a row of ready metrics.
 fn rules(criterion: &mut Criterion) {
     let rules = futures();
-    let layout = Layout::new(rules.windows());
-    let compiled = rules.compile(&layout).expect("the windows are followed");
+    let compiled = rules.compile(&rules.bind(&[])).expect("the windows are followed");
     let screen = screen(&[]);
-    let (mut tracked, mut bench) = (Tracked::new("BENCHUSDT"), screen.bench());
+    let (mut tracked, mut bench) = (screen.track("BENCHUSDT"), screen.bench());
     let mut walk = Walk::new(7);
     let rows: Vec<Vec<f64>> = (0..4096)
         .map(|_| {
@@ -225,7 +224,7 @@ fn rules(criterion: &mut Criterion) {
         bencher.iter(|| {
             next = (next + 1) % rows.len();
             let values = black_box(&rows[next]);
-            compiled.iter().filter(|rule| rule.program.holds(values, i64::MAX)).count()
+            compiled.iter().flatten().filter(|rule| rule.program.holds(values, i64::MAX)).count()
         });
     });
 }
@@ -237,7 +236,7 @@ fn warm_up(criterion: &mut Criterion) {
     group.sample_size(10);
     group.bench_function("500 symbols x 1440 minutes", |bencher| {
         bencher.iter(|| {
-            let mut engine = Engine::new(Config::default(), futures()).expect("an engine");
+            let mut engine = Engine::new(Config::default(), &futures()).expect("an engine");
             engine.update_many(&market, Order::Known, Judged::Nothing);
             engine
         });

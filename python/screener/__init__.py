@@ -30,6 +30,7 @@ from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.preview import Preview, preview
 from screener.quality import KlineReport, inspect_klines
 from screener.replay import Replay, replay, windows
+from screener.streaming import replay_store
 from screener.sweep import Split, fill_rules, sweep, walk_forward
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "preview",
     "read_klines",
     "replay",
+    "replay_store",
     "scorecard",
     "sweep",
     "walk_forward",

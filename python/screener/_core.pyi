@@ -176,7 +176,13 @@ class Alert:
         """`Rule.version` of the rule it was judged by."""
     @property
     def evidence(self) -> dict[str, float | None]:
-        """Every metric the rule names, with its value: what `RuleSet.explain` takes."""
+        """All that the rule names, with its value: what `RuleSet.explain` takes.
+
+        For a rule that asks something of all symbols also ``members``: how many there were.
+        """
+    @property
+    def absent(self) -> list[str]:
+        """For a rule that asks something of all symbols: those not in time for the minute."""
     def to_dict(self) -> dict[str, object]:
         """All fields by name, in the order of a replay's columns."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -276,6 +282,18 @@ class Engine:
                 length; nothing has changed.
             DataError: A column is missing or of a wrong type; nothing has changed.
             ValueError: The timeframe is none of the six.
+        """
+    def advance(self, now: int) -> list[Alert]:
+        """Judge rules that ask something of all symbols, of minutes whose time is up.
+
+        Such a minute is judged once, when every symbol has closed it, or 5 s after its end. Candles
+        that arrive later tell that the time is up; call this where none may come for a while.
+
+        Args:
+            now: Ms since the epoch.
+
+        Returns:
+            The alerts, ordered as those of `update_many`; none when no rule asks that.
         """
     def restore_alerts(self, frame: ArrowFrame) -> None:
         """Restore cooldowns from alerts already raised, after a restart.
@@ -402,8 +420,10 @@ class RuleSet:
 
         Args:
             text: A ``[[rule]]`` for each, with ``name``, ``timeframe``, ``when`` and, if wanted,
-                ``title``, ``floor``, ``cooldown`` ("5m"), ``severity`` (low, medium, high) and
-                ``direction`` (up, down, flat).
+                ``title``, ``floor``, ``cooldown`` ("5m"), ``severity`` (low, medium, high),
+                ``direction`` (up, down, flat), ``hold``, ``trigger`` (cooldown, edge),
+                ``clear_when``, ``repeat``, ``expires``, ``quiet_hours``, ``max_per_hour``,
+                ``enabled``, ``shadow`` and ``[[rule.override]]``.
             floors: Whether floors are on.
 
         Raises:
@@ -415,23 +435,29 @@ class RuleSet:
     @property
     def names(self) -> list[str]:
         """The rules' names, in their order."""
-    def evaluate(self, metrics: Mapping[str, float | None]) -> list[str]:
+    def evaluate(
+        self, metrics: Mapping[str, float | None], *, symbol: str | None = None
+    ) -> list[str]:
         """The names of the rules that hold.
 
         Args:
             metrics: Names and values, such as `Engine.metrics` gives. A metric that is absent or
                 `None` is not ready; names that are no metrics are ignored. Pending minutes and
                 cooldowns are the engine's to know, and play no part here.
+            symbol: Whose rules, where there are overrides.
 
         Raises:
             DataError: This is no mapping, or a value is no number.
         """
-    def explain(self, rule: str, metrics: Mapping[str, float | None]) -> Explanation:
+    def explain(
+        self, rule: str, metrics: Mapping[str, float | None], *, symbol: str | None = None
+    ) -> Explanation:
         """Why a rule holds or does not.
 
         Args:
             rule: Its name.
             metrics: As in `evaluate`; an alert's evidence will do.
+            symbol: For whom, where there are overrides.
 
         Raises:
             DataError: The metrics are no mapping, or a value is no number.
@@ -468,6 +494,41 @@ class Rule:
     @property
     def cooldown(self) -> int:
         """Shortest time between two alerts of a symbol, ms."""
+    @property
+    def hold(self) -> int:
+        """So long it has to have held, at the close of every minute, ms; 0 for not at all."""
+    @property
+    def trigger(self) -> str:
+        """``cooldown``: told whenever it holds; ``edge``: once each time it begins to hold."""
+    @property
+    def clear_when(self) -> str | None:
+        """With an edge: what ends it, canonical; `None`: that the rule does not hold."""
+    @property
+    def repeat(self) -> int | None:
+        """With an edge: told again after so long if it has not ended, ms."""
+    @property
+    def expires(self) -> int | None:
+        """Not told from this time on, ms since the epoch."""
+    @property
+    def quiet_hours(self) -> list[str]:
+        """Parts of the day at which it is not told, such as ``22:00-07:00`` (UTC)."""
+    @property
+    def max_per_hour(self) -> int | None:
+        """Most alerts of one symbol in any hour."""
+    @property
+    def enabled(self) -> bool:
+        """Whether it is judged at all."""
+    @property
+    def shadow(self) -> bool:
+        """Whether its alerts are only kept and scored, and not delivered."""
+    @property
+    def among_all(self) -> bool:
+        """Whether it asks something of all symbols (``rank``, ``pct_rank``, ``breadth``, ``vs``)."""
+    @property
+    def overrides(self) -> list[tuple[list[str], Rule]]:
+        """For which symbols, as patterns, it is another rule; the last that matches counts."""
+    def for_symbol(self, symbol: str) -> Rule:
+        """The rule as it is for a symbol."""
     @property
     def severity(self) -> Literal["low", "medium", "high"]:
         """How much it matters."""

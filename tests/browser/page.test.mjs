@@ -312,11 +312,11 @@ visit("what came after a rule's alerts stands beside it", { prepare: scored }, a
   const rows = await Promise.all((await table.locator("tr").all()).map(cells));
   assert.deepEqual(rows, [
     ["1240 scored", "5m", "15m", "1h", "4h"],
-    ["Hits", "55%", "55%", "55%", "55%"],
-    ["Mean", "–", "+10.25 %", "+10.25 %", "+10.25 %"],
-    ["Median", ...Array(4).fill("−0.04 %")],
-    ["For", ...Array(4).fill("+12.31 %")],
-    ["Against", ...Array(4).fill("−11.24 %")],
+    ["Hits %", "55", "55", "55", "55"],
+    ["Mean %", "–", "+10.25", "+10.25", "+10.25"],
+    ["Median %", ...Array(4).fill("−0.04")],
+    ["For %", ...Array(4).fill("+12.31")],
+    ["Against %", ...Array(4).fill("−11.24")],
   ]);
   const colour = (name) =>
     table.locator(`[data-tone=${name}]`).first().evaluate((cell) => getComputedStyle(cell).color);

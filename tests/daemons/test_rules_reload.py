@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -185,6 +185,31 @@ async def test_a_rule_may_be_a_shadow_one_for_some_symbols(
         await it.take(given)
     assert {one.symbol for one in it.alerts if one.shadow} == {symbol}
     assert not any(one.shadow for one in it.alerts if one.symbol != symbol)
+
+
+async def test_a_rule_among_all_does_not_wait_for_who_never_comes(
+    tmp_path: Path, given: list[CandleBatch]
+) -> None:
+    """It is judged when its time is up, also if no candle follows; the absent are told."""
+    clock, half = MovedClock(given[0].candles[0].open_time), len(given) // 2
+    strongest = rules("rank(change_5m) <= 1", cooldown="1m")
+    last = given[half]
+    came, missing = last.candles[:-1], last.candles[-1].symbol
+    async with screened(tmp_path / "s.db", clock, strongest) as it:
+        await it.take([*given[:half], replace(last, candles=came)])
+        before = it.screen.status.alerts
+        clock.move(4_000)
+        await asyncio.sleep(0.05)
+        assert it.screen.status.alerts == before, "who is late may still come"
+        async with asyncio.timeout(20):
+            while it.screen.status.alerts == before:
+                clock.move(1_000)
+                await asyncio.sleep(0.01)
+    told = it.alerts[-1]
+    assert told.triggered_at == told.stamps.exchange_close == last.candles[0].close_time
+    assert told.symbol != missing
+    assert told.evidence["members"] == len(came)
+    assert told.stamps.received >= told.triggered_at + 5_000
 
 
 async def test_an_alert_of_a_rule_that_has_gone_is_still_told(

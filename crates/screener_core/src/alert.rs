@@ -1,12 +1,10 @@
-//! Alerts, their identity, and the gate that keeps a rule from repeating itself.
+//! Alerts and their identity.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::metrics::Metric;
+use crate::rule::term::Term;
 use crate::time::Window;
 
 /// Whether an alert may still be taken back.
@@ -65,8 +63,19 @@ pub struct Alert {
     pub state: State,
     /// The version of the rule.
     pub rule_version: Arc<str>,
-    /// Every metric the rule names, with its value.
-    pub evidence: Vec<(Metric, Option<f64>)>,
+    /// All that the rule names, with its value.
+    pub evidence: Vec<(Term, Option<f64>)>,
+    /// Of which symbols it was told, for a rule that asks something of all.
+    pub among: Option<Arc<Members>>,
+}
+
+/// The symbols a minute was judged over by the rules that ask something of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// How many had closed their minute in time.
+    pub count: usize,
+    /// Those that were followed and had not, sorted.
+    pub absent: Vec<Arc<str>>,
 }
 
 /// Namespace of alert ids: `uuid5(NAMESPACE_URL, "screener")`.
@@ -80,54 +89,6 @@ pub fn alert_id(exchange: &str, symbol: &str, rule: &str, triggered_at: i64) -> 
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
-/// What a symbol's rules have raised: when each fired last, and what is still provisional.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gate {
-    fired: BTreeMap<String, i64>,
-    provisional: Vec<(String, i64)>,
-}
-
-impl Gate {
-    /// Whether `rule` may fire at `time`: never twice at one time, and not within `cooldown` ms.
-    #[must_use]
-    pub fn is_open(&self, rule: &str, time: i64, cooldown: i64) -> bool {
-        self.fired
-            .get(rule)
-            .is_none_or(|last| time > *last && time.saturating_sub(*last) >= cooldown)
-    }
-
-    /// Remembers that `rule` fired at `time`, unless it has fired later.
-    pub fn fire(&mut self, rule: &str, time: i64) {
-        match self.fired.get_mut(rule) {
-            Some(last) => *last = time.max(*last),
-            None => _ = self.fired.insert(rule.to_owned(), time),
-        }
-    }
-
-    /// Remembers that the alert of `rule` at `time` is provisional.
-    pub fn hold(&mut self, rule: &str, time: i64) {
-        if !self.provisional.iter().any(|(held, at)| held == rule && *at == time) {
-            self.provisional.push((rule.to_owned(), time));
-        }
-    }
-
-    /// Whether something is provisional.
-    #[must_use]
-    pub fn has_provisional(&self) -> bool {
-        !self.provisional.is_empty()
-    }
-
-    /// Takes out what is provisional, to be confirmed or withdrawn.
-    pub fn settle(&mut self) -> Vec<(String, i64)> {
-        std::mem::take(&mut self.provisional)
-    }
-
-    /// The alert of `rule` at `time` is no longer provisional.
-    pub fn release(&mut self, rule: &str, time: i64) {
-        self.provisional.retain(|(held, at)| held != rule || *at != time);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,18 +98,5 @@ mod tests {
         assert_eq!(NAMESPACE.to_string(), "d3de780a-41ca-5956-b203-0040e0eaaee3");
         let id = alert_id("binance", "BTCUSDT", "pioneer_bull", 1_763_683_260_000);
         assert_eq!(id.to_string(), "6fe10e9c-49a0-5541-9a4b-d17090a24a6c");
-    }
-
-    #[test]
-    fn a_rule_fires_again_after_its_cooldown() {
-        let mut gate = Gate::default();
-        assert!(gate.is_open("r", 60_000, 300_000));
-        gate.fire("r", 60_000);
-        assert!(!gate.is_open("r", 60_000, 0), "never twice at one time");
-        assert!(!gate.is_open("r", 359_999, 300_000));
-        assert!(gate.is_open("r", 360_000, 300_000));
-        assert!(gate.is_open("other", 60_000, 300_000));
-        gate.fire("r", 0);
-        assert!(!gate.is_open("r", 300_000, 300_000), "an older alert does not shorten it");
     }
 }

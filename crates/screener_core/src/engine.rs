@@ -11,7 +11,8 @@ use crate::alert::{Alert, State};
 use crate::bar::Given;
 use crate::candle::{Candle, Fault, InvalidCandle, validate_symbol};
 use crate::rule::RuleSet;
-use crate::rule::compile::NotFollowed;
+use crate::rule::bindings::NotFollowed;
+use crate::screen::crowd::{Arrival, Crowd, SavedCrowd, Seat};
 use crate::screen::{Bench, Evaluate, Screen, Stats, Tracked};
 use crate::symbol::{Gaps, Symbol};
 use crate::time::{MINUTE_MS, TIMEFRAMES, Window};
@@ -82,7 +83,12 @@ impl Judged {
 
     #[inline]
     fn includes(self, candle: &Candle) -> bool {
-        matches!(self, Self::From(start) if candle.open_time >= start)
+        self.includes_time(candle.open_time)
+    }
+
+    #[inline]
+    fn includes_time(self, open_time: i64) -> bool {
+        matches!(self, Self::From(start) if open_time >= start)
     }
 }
 
@@ -114,10 +120,10 @@ pub struct PastBar {
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: Config,
-    rules: RuleSet,
     screen: Screen,
     tracked: Vec<Tracked>,
     index: FxHashMap<Arc<str>, usize>,
+    crowd: Crowd,
     stats: Stats,
     bench: Bench,
 }
@@ -127,15 +133,15 @@ impl Engine {
     ///
     /// # Errors
     /// Never for a set of rules: the windows it names are followed.
-    pub fn new(config: Config, rules: RuleSet) -> Result<Self, NotFollowed> {
-        let screen = screen(&config, &rules)?;
+    pub fn new(config: Config, rules: &RuleSet) -> Result<Self, NotFollowed> {
+        let screen = screen(&config, rules)?;
         Ok(Self {
             bench: screen.bench(),
             screen,
             config,
-            rules,
             tracked: Vec::new(),
             index: FxHashMap::default(),
+            crowd: Crowd::default(),
             stats: Stats::default(),
         })
     }
@@ -149,7 +155,7 @@ impl Engine {
     /// Its rules.
     #[must_use]
     pub const fn rules(&self) -> &RuleSet {
-        &self.rules
+        self.screen.rules()
     }
 
     /// The rules against the windows followed.
@@ -212,13 +218,34 @@ impl Engine {
             self.screen.feed(tracked, candle, true, &mut self.bench);
         }
         self.stats += self.bench.stats;
+        if self.screen.asks_all() {
+            let known_at = candle.event_time.unwrap_or(candle.open_time + MINUTE_MS);
+            let minute = candle.minute();
+            let arrival = Arrival { place: index, minute, known_at, judged: true };
+            let seats = std::mem::take(&mut self.bench.seats);
+            let Self { screen, tracked, crowd, bench, .. } = self;
+            crowd.take(screen, tracked, arrival, seats, bench);
+        }
         let mut alerts = std::mem::take(&mut self.bench.alerts);
         sort_alerts(&mut alerts);
         Ok(alerts)
     }
 
+    /// Judges what rules ask of all symbols of minutes whose time is up at `now`, ms, though no
+    /// candle has come since; nothing when no rule does.
+    pub fn advance(&mut self, now: i64) -> Vec<Alert> {
+        let Self { screen, tracked, crowd, bench, .. } = self;
+        crowd.advance(now, screen, tracked, bench);
+        let mut alerts = std::mem::take(&mut bench.alerts);
+        sort_alerts(&mut alerts);
+        alerts
+    }
+
     /// Takes many valid candles, symbols in parallel.
     pub fn update_many(&mut self, rows: &impl Rows, order: Order, judged: Judged) -> Vec<Alert> {
+        if self.screen.asks_all() {
+            return self.update_crowd(rows, order, judged);
+        }
         let plan = Plan::new(self, rows);
         let screen = &self.screen;
         let work: Vec<(&mut Tracked, &[u32])> = plan.parts(&mut self.tracked).collect();
@@ -239,6 +266,53 @@ impl Engine {
         for bench in done {
             self.stats += bench.stats;
             alerts.extend(bench.alerts);
+        }
+        sort_alerts(&mut alerts);
+        alerts
+    }
+
+    /// The same with rules that ask something of all symbols: piece by piece in the order the rows
+    /// could be known, each piece symbol by symbol first, and then minute by minute.
+    fn update_crowd(&mut self, rows: &impl Rows, order: Order, judged: Judged) -> Vec<Alert> {
+        let sequence = order.sequence(rows);
+        let mut alerts = Vec::new();
+        for piece in sequence.chunks(ROWS_AT_ONCE) {
+            let plan = Plan::of(self, rows, piece);
+            let screen = &self.screen;
+            let work: Vec<(&mut Tracked, &[u32])> = plan.parts(&mut self.tracked).collect();
+            let feed = |mut bench: Bench, (tracked, part): (&mut Tracked, &[u32])| {
+                for place in part {
+                    let candle = rows.candle(piece[*place as usize] as usize);
+                    let known = bench.seats.len();
+                    screen.feed(tracked, &candle, judged.includes(&candle), &mut bench);
+                    bench.seats[known..].iter_mut().for_each(|seat| seat.row = *place);
+                }
+                bench
+            };
+            let done = work.into_par_iter().with_min_len(SYMBOLS_PER_TASK);
+            let done: Vec<Bench> = done.fold(|| screen.bench(), feed).collect();
+            let mut seats: Vec<Seat> = Vec::new();
+            for bench in done {
+                self.stats += bench.stats;
+                alerts.extend(bench.alerts);
+                seats.extend(bench.seats);
+            }
+            seats.sort_by_key(|seat| seat.row);
+            let mut seats = seats.into_iter().peekable();
+            for (place, row) in piece.iter().enumerate() {
+                let row = *row as usize;
+                let candle_time = rows.open_time(row);
+                let arrival = Arrival {
+                    place: plan.places[rows.symbol(row) as usize],
+                    minute: candle_time.div_euclid(MINUTE_MS),
+                    known_at: order.known_at(rows, row),
+                    judged: judged.includes_time(candle_time),
+                };
+                let own = std::iter::from_fn(|| seats.next_if(|seat| seat.row as usize == place));
+                let Self { screen, tracked, crowd, bench, .. } = self;
+                crowd.take(screen, tracked, arrival, own, bench);
+            }
+            alerts.append(&mut self.bench.alerts);
         }
         sort_alerts(&mut alerts);
         alerts
@@ -282,19 +356,23 @@ impl Engine {
     ///
     /// # Errors
     /// Never for a set of rules: the windows it names are followed.
-    pub fn set_rules(&mut self, rules: RuleSet) -> Result<(), NotFollowed> {
-        let screen = screen(&self.config, &rules)?;
-        if screen.layout() != self.screen.layout() {
-            let windows = screen.layout().windows();
+    pub fn set_rules(&mut self, rules: &RuleSet) -> Result<(), NotFollowed> {
+        let screen = screen(&self.config, rules)?;
+        let layout = screen.bindings().layout();
+        if layout != self.screen.bindings().layout() {
+            let windows = layout.windows();
             self.tracked.par_iter_mut().for_each(|tracked| tracked.symbol.follow(windows));
         }
-        (self.bench, self.screen, self.rules) = (screen.bench(), screen, rules);
+        self.tracked.par_iter_mut().for_each(|tracked| screen.take_over(tracked));
+        self.crowd.adapt(&self.screen, &screen, &self.tracked);
+        (self.bench, self.screen) = (screen.bench(), screen);
         Ok(())
     }
 
     /// Forgets a symbol; whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         let Some(index) = self.index.remove(name) else { return false };
+        self.crowd.remove(index, self.tracked.len() - 1);
         self.tracked.swap_remove(index);
         if let Some(moved) = self.tracked.get(index) {
             self.index.insert(Arc::clone(&moved.name), index);
@@ -322,12 +400,36 @@ impl Engine {
         (self.tracked, self.stats) = (tracked, stats);
     }
 
+    /// What waits for all symbols.
+    pub(crate) fn save_crowd(&self) -> SavedCrowd {
+        self.crowd.save(&self.tracked)
+    }
+
+    /// Puts back what waited for all symbols; whether it fits.
+    pub(crate) fn resume_crowd(&mut self, saved: SavedCrowd) -> bool {
+        let crowd = Crowd::load(saved, &self.screen, |name| self.index.get(name).copied());
+        crowd.map(|crowd| self.crowd = crowd).is_some()
+    }
+
+    /// Every metric of a symbol and all that rules read besides, in the order of
+    /// [`Screen::bindings`]; `None` when it has no candles.
+    #[must_use]
+    pub fn values(&mut self, name: &str) -> Option<Vec<f64>> {
+        let tracked = self.tracked.get_mut(*self.index.get(name)?)?;
+        let mut values = self.screen.bindings().row();
+        let reading = tracked.symbol.read()?;
+        reading.fill(&mut values);
+        tracked.past.recall(self.screen.lookback(), reading.ring.newest(), &mut values);
+        self.screen.question().answer(&tracked.among, &mut values);
+        Some(values)
+    }
+
     /// The place of a symbol, which is followed from now on.
     fn track(&mut self, name: &str) -> usize {
         if let Some(index) = self.index.get(name) {
             return *index;
         }
-        let tracked = Tracked::new(name);
+        let tracked = self.screen.track(name);
         self.index.insert(Arc::clone(&tracked.name), self.tracked.len());
         self.tracked.push(tracked);
         self.tracked.len() - 1
@@ -336,6 +438,9 @@ impl Engine {
 
 /// Fewer symbols than this are not worth handing to another thread.
 const SYMBOLS_PER_TASK: usize = 8;
+
+/// Rows that are screened at once when minutes are judged over all symbols.
+const ROWS_AT_ONCE: usize = 1 << 18;
 
 fn screen(config: &Config, rules: &RuleSet) -> Result<Screen, NotFollowed> {
     let exchange = Arc::clone(&config.exchange);
@@ -364,22 +469,41 @@ fn sort_alerts(alerts: &mut [Alert]) {
 
 /// A frame's rows by symbol.
 struct Plan {
-    /// Row numbers, those of one symbol together, in the frame's order.
+    /// Row numbers, those of one symbol together, in their order.
     rows: Vec<u32>,
-    /// For each symbol of the frame, sorted: its place among those tracked, and its part of `rows`.
+    /// For each symbol of the frame: its place among those tracked.
+    places: Vec<usize>,
+    /// For each symbol that has rows: its place among those tracked, sorted, and its part of `rows`.
     parts: Vec<(usize, Range<usize>)>,
 }
 
 impl Plan {
+    /// All rows, by their numbers.
     fn new(engine: &mut Engine, rows: &impl Rows) -> Self {
-        let (numbers, ends) = group(rows);
+        let symbols = (0..rows.len()).map(|row| rows.symbol(row));
+        Self::grouped(engine, rows, symbols)
+    }
+
+    /// Some rows, by their places in `sequence`.
+    fn of(engine: &mut Engine, rows: &impl Rows, sequence: &[u32]) -> Self {
+        let symbols = sequence.iter().map(|row| rows.symbol(*row as usize));
+        Self::grouped(engine, rows, symbols)
+    }
+
+    fn grouped(
+        engine: &mut Engine,
+        rows: &impl Rows,
+        symbols: impl Iterator<Item = u32> + Clone,
+    ) -> Self {
+        let (numbers, ends) = group(rows.symbols().len(), symbols);
         let places = rows.symbols().iter().map(|name| engine.track(name));
         let places: Vec<usize> = places.collect();
         let begins = std::iter::once(0).chain(ends.iter().copied());
         let parts = begins.zip(&ends).map(|(begin, end)| begin..*end);
-        let mut parts: Vec<(usize, Range<usize>)> = places.into_iter().zip(parts).collect();
+        let parts = places.iter().copied().zip(parts).filter(|(_, part)| !part.is_empty());
+        let mut parts: Vec<(usize, Range<usize>)> = parts.collect();
         parts.sort_unstable_by_key(|(place, _)| *place);
-        Self { rows: numbers, parts }
+        Self { rows: numbers, places, parts }
     }
 
     fn parts<'a>(
@@ -394,17 +518,21 @@ impl Plan {
     }
 }
 
-/// Row numbers sorted by symbol, in their order otherwise, and where each symbol's end.
-pub(crate) fn group(rows: &impl Rows) -> (Vec<u32>, Vec<usize>) {
-    let mut ends = vec![0; rows.symbols().len()];
-    (0..rows.len()).for_each(|row| ends[rows.symbol(row) as usize] += 1);
+/// Numbers of rows sorted by symbol, in their order otherwise, and where each symbol's end; `symbols`
+/// are those of the rows.
+pub(crate) fn group(
+    count: usize,
+    symbols: impl Iterator<Item = u32> + Clone,
+) -> (Vec<u32>, Vec<usize>) {
+    let mut ends = vec![0; count];
+    symbols.clone().for_each(|symbol| ends[symbol as usize] += 1);
     let mut next = 0;
     for end in &mut ends {
         next += std::mem::replace(end, next);
     }
-    let mut numbers = vec![0; rows.len()];
-    for row in 0..rows.len() {
-        let place = &mut ends[rows.symbol(row) as usize];
+    let mut numbers = vec![0; next];
+    for (row, symbol) in symbols.enumerate() {
+        let place = &mut ends[symbol as usize];
         numbers[*place] = row as u32;
         *place += 1;
     }
@@ -412,19 +540,31 @@ pub(crate) fn group(rows: &impl Rows) -> (Vec<u32>, Vec<usize>) {
 }
 
 impl Order {
+    /// When a row could be known, ms.
+    fn known_at(self, rows: &impl Rows, row: usize) -> i64 {
+        rows.event_time(row).unwrap_or_else(|| rows.open_time(row) + MINUTE_MS)
+    }
+
+    /// What rows are sorted by in this order.
+    fn key(self, rows: &impl Rows, row: u32) -> i64 {
+        match self {
+            Self::Given => 0,
+            Self::Known => self.known_at(rows, row as usize),
+            Self::Minute => rows.open_time(row as usize),
+        }
+    }
+
+    /// The numbers of all rows in this order.
+    fn sequence(self, rows: &impl Rows) -> Vec<u32> {
+        let mut sequence: Vec<u32> = (0..rows.len() as u32).collect();
+        sequence.sort_by_key(|row| self.key(rows, *row));
+        sequence
+    }
+
     /// Calls `take` with the candles of `part` in this order.
     #[inline]
     pub fn walk(self, rows: &impl Rows, part: &[u32], mut take: impl FnMut(&Candle)) {
-        let key = |row: &u32| {
-            let row = *row as usize;
-            match self {
-                Self::Given => 0,
-                Self::Known => {
-                    rows.event_time(row).unwrap_or_else(|| rows.open_time(row) + MINUTE_MS)
-                }
-                Self::Minute => rows.open_time(row),
-            }
-        };
+        let key = |row: &u32| self.key(rows, *row);
         if self == Self::Given || part.is_sorted_by_key(key) {
             part.iter().for_each(|row| take(&rows.candle(*row as usize)));
             return;

@@ -7,12 +7,13 @@ use rayon::prelude::*;
 use crate::alert::Alert;
 use crate::candle::Candle;
 use crate::engine::{Config, Engine, Judged, Order, Rows, group};
-use crate::metrics::{Layout, Metric, Slot};
+use crate::metrics::{Layout, Slot};
 use crate::rule::RuleSet;
-use crate::rule::compile::NotFollowed;
+use crate::rule::bindings::NotFollowed;
+use crate::rule::term::Term;
 use crate::screen::Stats;
 use crate::symbol::{Gaps, Symbol};
-use crate::time::open_time;
+use crate::time::{MINUTE_MS, open_time};
 
 /// What a replay gives.
 #[derive(Clone, Debug)]
@@ -30,12 +31,14 @@ pub struct Replay {
 pub fn replay(
     rows: &impl Rows,
     config: Config,
-    rules: RuleSet,
+    rules: &RuleSet,
     start: Option<i64>,
 ) -> Result<Replay, NotFollowed> {
     let mut engine = Engine::new(config, rules)?;
     let judged = start.map_or(Judged::ALL, Judged::From);
-    let alerts = engine.update_many(rows, Order::Known, judged);
+    let mut alerts = engine.update_many(rows, Order::Known, judged);
+    // Nothing more comes: what waits for others is judged with those that are there.
+    alerts.extend(engine.advance(i64::MAX));
     Ok(Replay { alerts, stats: engine.stats() })
 }
 
@@ -53,24 +56,47 @@ pub struct Features {
 /// Every minute's `metrics`, of the best version of each minute in `rows`. Symbols in their order
 /// of appearance.
 #[must_use]
-pub fn features(rows: &impl Rows, metrics: &[Metric], gaps: Gaps) -> Vec<Features> {
-    let layout = Layout::new(metrics.iter().filter_map(|metric| metric.window()));
-    let slots: Vec<Slot> = metrics.iter().filter_map(|metric| layout.slot(*metric)).collect();
-    let (numbers, ends) = group(rows);
+pub fn features(rows: &impl Rows, metrics: &[Term], gaps: Gaps) -> Vec<Features> {
+    let mut windows = Vec::new();
+    for term in metrics {
+        term.visit_metrics(&mut |metric| windows.extend(metric.window()));
+    }
+    let layout = Layout::new(windows);
+    let asked: Vec<Asked> = metrics.iter().filter_map(|term| Asked::of(term, &layout)).collect();
+    let symbols = (0..rows.len()).map(|row| rows.symbol(row));
+    let (numbers, ends) = group(rows.symbols().len(), symbols);
     let begins = std::iter::once(0).chain(ends.iter().copied());
     let parts: Vec<_> = rows.symbols().iter().zip(begins.zip(&ends)).collect();
     let of_symbol = |(symbol, (begin, end)): (&Arc<str>, (usize, &usize))| {
-        let mut taking = Taking::new(symbol, &layout, &slots, gaps);
+        let mut taking = Taking::new(symbol, &layout, &asked, gaps);
         Order::Minute.walk(rows, &numbers[begin..*end], |candle| taking.take(candle));
         taking.finish()
     };
     parts.into_par_iter().map(of_symbol).collect()
 }
 
+/// A metric that is asked for, and of how long ago.
+struct Asked {
+    slot: Slot,
+    ago: usize,
+}
+
+impl Asked {
+    fn of(term: &Term, layout: &Layout) -> Option<Self> {
+        match term {
+            Term::Now(metric) => Some(Self { slot: layout.slot(*metric)?, ago: 0 }),
+            Term::Then(metric, ago) => {
+                Some(Self { slot: layout.slot(*metric)?, ago: ago.minutes() })
+            }
+            Term::Among(_) => None,
+        }
+    }
+}
+
 /// A symbol's candles being turned into features.
 struct Taking<'a> {
     layout: &'a Layout,
-    slots: &'a [Slot],
+    asked: &'a [Asked],
     gaps: Gaps,
     symbol: Symbol,
     values: Vec<f64>,
@@ -78,10 +104,10 @@ struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    fn new(name: &Arc<str>, layout: &'a Layout, slots: &'a [Slot], gaps: Gaps) -> Self {
-        let columns = vec![Vec::new(); slots.len()];
+    fn new(name: &Arc<str>, layout: &'a Layout, asked: &'a [Asked], gaps: Gaps) -> Self {
+        let columns = vec![Vec::new(); asked.len()];
         let features = Features { symbol: Arc::clone(name), open_times: Vec::new(), columns };
-        Self { layout, slots, gaps, symbol: Symbol::default(), values: layout.row(), features }
+        Self { layout, asked, gaps, symbol: Symbol::default(), values: layout.row(), features }
     }
 
     /// Takes the next candle by minute; a minute is written down when it cannot change any more.
@@ -99,6 +125,10 @@ impl<'a> Taking<'a> {
         if self.symbol.ring().is_some() {
             self.write();
         }
+        let Features { open_times, columns, .. } = &mut self.features;
+        for (asked, column) in self.asked.iter().zip(columns).filter(|(asked, _)| asked.ago > 0) {
+            *column = shifted(column, open_times, asked.ago);
+        }
         self.features
     }
 
@@ -106,8 +136,18 @@ impl<'a> Taking<'a> {
         let Some(reading) = self.symbol.read() else { return };
         reading.fill(&mut self.values);
         self.features.open_times.push(open_time(reading.ring.newest()));
-        for (slot, column) in self.slots.iter().zip(&mut self.features.columns) {
-            column.push(slot.of(&self.values));
+        for (asked, column) in self.asked.iter().zip(&mut self.features.columns) {
+            column.push(asked.slot.of(&self.values));
         }
     }
+}
+
+/// The values of `ago` minutes before each; `NaN` where that minute is not there.
+fn shifted(column: &[f64], open_times: &[i64], ago: usize) -> Vec<f64> {
+    let value = |row: usize| {
+        let before = row.checked_sub(ago)?;
+        let then = open_times.get(row)? - ago as i64 * MINUTE_MS;
+        (open_times.get(before) == Some(&then)).then(|| column.get(before).copied()).flatten()
+    };
+    (0..column.len()).map(|row| value(row).unwrap_or(f64::NAN)).collect()
 }

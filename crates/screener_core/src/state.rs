@@ -8,19 +8,21 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::alert::Gate;
 use crate::bar::SavedBars;
 use crate::candle::validate_symbol;
 use crate::engine::{Config, Engine};
+use crate::gate::Gate;
+use crate::past::Past;
 use crate::ring::{Ring, SavedRing};
 use crate::rule::RuleSet;
-use crate::screen::{Stats, Tracked};
+use crate::screen::crowd::SavedCrowd;
+use crate::screen::{Screen, Stats, Tracked};
 use crate::symbol::Symbol;
 
 const MAGIC: [u8; 8] = *b"SCREENER";
 
 /// Version of the payload; a blob of another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const HEADER: usize = 28;
 
@@ -62,6 +64,7 @@ struct SavedEngine {
     floors: bool,
     stats: Stats,
     symbols: Vec<SavedSymbol>,
+    crowd: SavedCrowd,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +74,8 @@ struct SavedSymbol {
     bars: SavedBars,
     market_cap: Option<f64>,
     gate: Gate,
+    past: Past,
+    among: Vec<f64>,
 }
 
 impl Engine {
@@ -88,6 +93,7 @@ impl Engine {
             floors: self.rules().floors(),
             stats: self.stats(),
             symbols,
+            crowd: self.save_crowd(),
         };
         let payload = postcard::to_stdvec(&saved)
             .map_err(|_| StateError::Impossible { what: "it cannot be written" })?;
@@ -109,15 +115,17 @@ impl Engine {
             .map_err(|_| StateError::Impossible { what: "its fields cannot be read" })?;
         let rules = RuleSet::parse(&saved.rules, saved.floors)
             .map_err(|_| StateError::Impossible { what: "its rules cannot be read" })?;
-        let mut engine = Self::new(saved.config, rules)
+        let mut engine = Self::new(saved.config, &rules)
             .map_err(|_| StateError::Impossible { what: "its rules name no windows" })?;
-        let windows = engine.screen().layout().windows().to_vec();
-        let tracked = saved.symbols.into_iter().map(|symbol| symbol.load(&windows));
+        let tracked = saved.symbols.into_iter().map(|symbol| symbol.load(engine.screen()));
         let tracked = tracked.collect::<Result<Vec<Tracked>, StateError>>()?;
         if !tracked.is_sorted_by(|a, b| a.name < b.name) {
             return Err(StateError::Impossible { what: "a symbol is there twice" });
         }
         engine.resume(tracked, saved.stats);
+        if !engine.resume_crowd(saved.crowd) {
+            return Err(StateError::Impossible { what: "a minute waits for a symbol it has not" });
+        }
         Ok(engine)
     }
 }
@@ -151,17 +159,26 @@ impl SavedSymbol {
             bars: tracked.symbol.saved_bars(),
             market_cap: tracked.symbol.market_cap(),
             gate: tracked.gate.clone(),
+            past: tracked.past.clone(),
+            among: tracked.among.clone(),
         }
     }
 
-    fn load(self, windows: &[crate::time::Window]) -> Result<Tracked, StateError> {
+    fn load(self, screen: &Screen) -> Result<Tracked, StateError> {
         validate_symbol(&self.name)
             .map_err(|_| StateError::Impossible { what: "a symbol's name cannot be" })?;
         let ring = self.ring.map(|saved| {
             Ring::load(saved).ok_or(StateError::Impossible { what: "a symbol's candles cannot be" })
         });
+        let windows = screen.bindings().layout().windows();
         let symbol = Symbol::load(ring.transpose()?, self.bars, self.market_cap, windows)
             .ok_or(StateError::Impossible { what: "a symbol's bars do not fit its candles" })?;
-        Ok(Tracked { name: self.name.into(), symbol, gate: self.gate })
+        let mut tracked = screen.track(&self.name);
+        if !self.past.fits(screen.lookback()) || self.among.len() != tracked.among.len() {
+            return Err(StateError::Impossible { what: "a symbol's past is not what rules ask" });
+        }
+        (tracked.symbol, tracked.gate) = (symbol, self.gate);
+        (tracked.past, tracked.among) = (self.past, self.among);
+        Ok(tracked)
     }
 }

@@ -138,6 +138,18 @@ impl Symbol {
         }
     }
 
+    /// Calls `see` with the symbol as it was at each minute the ring holds, as far as what came
+    /// before them is not needed for that: windows that began earlier are not ready, and no bars
+    /// from before are known.
+    pub fn walk(&self, gaps: Gaps, lengths: &[Window], mut see: impl FnMut(&mut Self)) {
+        let Some(ring) = self.ring() else { return };
+        let mut again = Self { market_cap: self.market_cap, ..Self::default() };
+        for held in ring.candles(RING_MINUTES).filter(|held| !held.pending) {
+            again.apply(&held.candle, gaps, lengths);
+            see(&mut again);
+        }
+    }
+
     /// Whether `candle` opens a later minute while the newest is still running.
     #[inline]
     #[must_use]

@@ -19,7 +19,7 @@ const START: i64 = 1_767_225_600_000;
 fn engine(evaluate: Evaluate, gaps: Gaps) -> Engine {
     let rules = preset::load("futures", false).unwrap().unwrap();
     let config = Config { evaluate, gaps, exchange: "fuzz".into(), windows: Vec::new() };
-    Engine::new(config, rules).unwrap()
+    Engine::new(config, &rules).unwrap()
 }
 
 fn any_float() -> impl Strategy<Value = f64> {
@@ -189,7 +189,7 @@ proptest! {
             let checksum = xxhash_rust::xxh3::xxh3_64(&damaged[28..]).to_le_bytes();
             damaged[20..28].copy_from_slice(&checksum);
             if let Ok(mut loaded) = Engine::load(&damaged) {
-                let mut values = loaded.screen().layout().row();
+                let mut values = loaded.screen().bindings().row();
                 for (_, symbol) in loaded.live_symbols() {
                     symbol.read().unwrap().fill(&mut values);
                 }

@@ -258,6 +258,12 @@ impl Layout {
         row
     }
 
+    /// The `place`th slot after those of the metrics, for what is kept in a longer row.
+    #[must_use]
+    pub fn beyond(&self, place: usize) -> Option<Slot> {
+        u16::try_from(self.width() + place).ok().map(Slot)
+    }
+
     fn bars_begin(&self) -> usize {
         self.windows.len().div_ceil(LANES) * BLOCK
     }

@@ -4,22 +4,21 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::alert;
-use crate::metrics::Metric;
 
 /// A rule that held (SPEC 5.4).
 #[pyclass(frozen, eq, module = "screener")]
 #[derive(PartialEq)]
 pub(super) struct Alert(pub(super) alert::Alert);
 
-/// A metric's value as Python has it: counts are integers, what is not ready is `None`.
-pub(super) fn metric_value<'py>(
+/// A value as Python has it: counts are integers, what is not ready is `None`.
+pub(super) fn value_of<'py>(
     py: Python<'py>,
-    metric: Metric,
+    is_count: bool,
     value: Option<f64>,
 ) -> PyResult<Bound<'py, PyAny>> {
     match value.filter(|value| !value.is_nan()) {
         None => Ok(py.None().into_bound(py)),
-        Some(count) if metric.is_count() => Ok((count as i64).into_pyobject(py)?.into_any()),
+        Some(count) if is_count => Ok((count as i64).into_pyobject(py)?.into_any()),
         Some(number) => Ok(number.into_pyobject(py)?.into_any()),
     }
 }
@@ -98,14 +97,25 @@ impl Alert {
         &self.0.rule_version
     }
 
-    /// Every metric the rule names, with its value.
+    /// All that the rule names, with its value; for a rule that asks something of all symbols also
+    /// how many `members` there were.
     #[getter]
     fn evidence<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let evidence = PyDict::new(py);
-        for (metric, value) in &self.0.evidence {
-            evidence.set_item(metric.to_string(), metric_value(py, *metric, *value)?)?;
+        for (term, value) in &self.0.evidence {
+            evidence.set_item(term.to_string(), value_of(py, term.is_count(), *value)?)?;
+        }
+        if let Some(among) = &self.0.among {
+            evidence.set_item("members", among.count)?;
         }
         Ok(evidence)
+    }
+
+    /// For a rule that asks something of all symbols: those that had not closed the minute in time.
+    #[getter]
+    fn absent(&self) -> Vec<&str> {
+        let absent = self.0.among.iter().flat_map(|among| &among.absent);
+        absent.map(|name| &**name).collect()
     }
 
     /// All fields by name.

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyMappingProxy, PyString};
 use pyo3_arrow::PyTable;
 
-use super::alert::{Alert, metric_value};
+use super::alert::{Alert, value_of};
 use super::candle::{self, Candle};
 use super::{errors, frame, rules};
 use crate::candle::validate_symbol;
@@ -15,9 +15,10 @@ use crate::frame::column::Frame;
 use crate::frame::input::{self, CandleFrame};
 use crate::frame::output;
 use crate::guard::Guarded;
-use crate::metrics::{Layout, Metric};
+use crate::metrics::Layout;
 use crate::num::is_amount;
-use crate::rule::parse::{nearest, nearest_metric};
+use crate::rule::parse::{InvalidExpr, nearest, parse_term};
+use crate::rule::term::Term;
 use crate::screen::{Evaluate, Stats};
 use crate::symbol::Gaps;
 use crate::time::{TIMEFRAMES, Window};
@@ -51,7 +52,7 @@ impl Engine {
             windows: windows.map_or_else(|| Ok(Vec::new()), read_windows)?,
         };
         let engine =
-            engine::Engine::new(config, rules).map_err(|error| not_followed(py, &error))?;
+            engine::Engine::new(config, &rules).map_err(|error| not_followed(py, &error))?;
         Ok(Self::of(engine))
     }
 
@@ -100,6 +101,12 @@ impl Engine {
         taken.map_err(|error| errors::input_error(py, &error))
     }
 
+    /// Judges what rules ask of all symbols of minutes whose time is up at `now`, ms.
+    fn advance(&self, py: Python<'_>, now: i64) -> PyResult<Vec<Alert>> {
+        let alerts = self.with(py, |engine| engine.advance(now))?;
+        Ok(alerts.into_iter().map(Alert).collect())
+    }
+
     /// Restores cooldowns from alerts already raised.
     fn restore_alerts(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = frame.py();
@@ -115,7 +122,7 @@ impl Engine {
     fn set_rules(&self, rules: &Bound<'_, PyAny>, floors: bool) -> PyResult<()> {
         let py = rules.py();
         let rules = rules::resolve(py, rules, floors)?;
-        self.detached(py, |engine| engine.set_rules(rules))?
+        self.detached(py, |engine| engine.set_rules(&rules))?
             .map_err(|error| not_followed(py, &error))
     }
 
@@ -138,16 +145,15 @@ impl Engine {
     /// Every metric of a symbol by name: a read-only mapping.
     fn metrics<'py>(&self, py: Python<'py>, symbol: &str) -> PyResult<Bound<'py, PyMappingProxy>> {
         let read = self.with(py, |engine| {
-            let layout = engine.screen().layout().clone();
-            let mut values = layout.row();
-            engine.symbol(symbol)?.read()?.fill(&mut values);
-            Some((layout, values))
+            let values = engine.values(symbol)?;
+            Some((engine.screen().bindings().clone(), values))
         })?;
-        let (layout, values) = read.ok_or_else(|| self.unknown(py, symbol))?;
+        let (bindings, values) = read.ok_or_else(|| self.unknown(py, symbol))?;
         let metrics = PyDict::new(py);
-        for metric in layout.metrics() {
-            let value = layout.slot(metric).map(|slot| slot.of(&values));
-            metrics.set_item(metric.to_string(), metric_value(py, metric, value)?)?;
+        let followed = bindings.layout().metrics().map(Term::Now);
+        for term in followed.chain(bindings.beyond()) {
+            let value = bindings.slot(&term).map(|slot| slot.of(&values)).ok();
+            metrics.set_item(term.to_string(), value_of(py, term.is_count(), value)?)?;
         }
         Ok(PyMappingProxy::new(py, metrics.cast::<PyMapping>()?))
     }
@@ -155,7 +161,7 @@ impl Engine {
     /// One row a symbol, one column a metric.
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let table = self.detached(py, |engine| {
-            let layout = engine.screen().layout().clone();
+            let layout = engine.screen().bindings().layout().clone();
             let mut rows: Vec<_> = engine
                 .live_symbols()
                 .filter_map(|(name, symbol)| {
@@ -222,7 +228,7 @@ impl Engine {
     #[getter]
     fn windows(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.with(py, |engine| {
-            engine.screen().layout().windows().iter().map(Window::to_string).collect()
+            engine.screen().bindings().layout().windows().iter().map(Window::to_string).collect()
         })
     }
 
@@ -335,7 +341,7 @@ pub(super) fn replay<'py>(
 ) -> PyResult<(PyTable, Bound<'py, PyDict>)> {
     let py = frame.py();
     let rules = rules::resolve(py, rules, floors)?;
-    let named: Vec<Metric> = named_metrics(&rules);
+    let named = named_terms(&rules);
     let config = Config {
         evaluate: read_evaluate(evaluate)?,
         exchange: exchange.into(),
@@ -343,7 +349,7 @@ pub(super) fn replay<'py>(
         windows: Vec::new(),
     };
     let replayed = with_candles(frame, config.evaluate, |candles| {
-        history::replay(candles, config, rules, start)
+        history::replay(candles, config, &rules, start)
     })?;
     let replayed = replayed.map_err(|error| not_followed(py, &error))?;
     let table =
@@ -360,9 +366,9 @@ pub(super) fn windows(
     gaps: &str,
 ) -> PyResult<PyTable> {
     let py = frame.py();
-    let metrics: Vec<Metric> = match metrics {
+    let metrics: Vec<Term> = match metrics {
         Some(names) => names.iter().map(|name| read_metric(py, name)).collect::<PyResult<_>>()?,
-        None => Layout::new([]).metrics().collect(),
+        None => Layout::new([]).metrics().map(Term::Now).collect(),
     };
     let gaps = read_gaps(gaps)?;
     let features = with_candles(frame, Evaluate::Close, |candles| {
@@ -404,11 +410,12 @@ fn rules_or_default(
     }
 }
 
-fn named_metrics(rules: &crate::rule::RuleSet) -> Vec<Metric> {
+fn named_terms(rules: &crate::rule::RuleSet) -> Vec<Term> {
     let mut named = Vec::new();
-    for metric in rules.rules().iter().flat_map(|rule| rule.metrics(rules.floors())) {
-        if !named.contains(&metric) {
-            named.push(metric);
+    let variants = rules.rules().iter().flat_map(crate::rule::Rule::variants);
+    for term in variants.flat_map(|rule| rule.terms(rules.floors())) {
+        if !named.contains(&term) {
+            named.push(term);
         }
     }
     named
@@ -447,13 +454,23 @@ fn read_window(given: &Bound<'_, PyAny>) -> PyResult<Window> {
     window.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
 }
 
-fn read_metric(py: Python<'_>, name: &str) -> PyResult<Metric> {
-    Metric::parse(name).ok_or_else(|| {
-        let nearest = nearest_metric(name);
+/// A metric, now or some time ago.
+fn read_metric(py: Python<'_>, name: &str) -> PyResult<Term> {
+    let refused = |reason: &str, nearest: Option<&str>| {
         let remedy = nearest.map(|nearest| format!("did you mean {nearest:?}?"));
-        let reason = format!("there is no metric {name:?}");
-        errors::data_error(py, &reason, Some(name), remedy.as_deref())
-    })
+        errors::data_error(py, reason, Some(name), remedy.as_deref())
+    };
+    match parse_term(name) {
+        Ok(term) if term.is_among() => {
+            let reason = format!("{name} asks something of all symbols, which only rules can");
+            Err(refused(&reason, None))
+        }
+        Ok(term) => Ok(term),
+        Err(InvalidExpr { fault, .. }) => {
+            let reason = format!("there is no metric {name:?}");
+            Err(refused(&reason, fault.suggestion()))
+        }
+    }
 }
 
 fn stats_dict(py: Python<'_>, stats: Stats) -> PyResult<Bound<'_, PyDict>> {
@@ -464,7 +481,7 @@ fn stats_dict(py: Python<'_>, stats: Stats) -> PyResult<Bound<'_, PyDict>> {
     Ok(counters)
 }
 
-fn not_followed(py: Python<'_>, error: &crate::rule::compile::NotFollowed) -> PyErr {
+fn not_followed(py: Python<'_>, error: &crate::rule::bindings::NotFollowed) -> PyErr {
     errors::rule_error(py, &error.to_string(), None, None)
 }
 

@@ -10,7 +10,6 @@ use crate::frame::column::FrameError;
 use crate::frame::input::{InputError, InvalidRow};
 use crate::guard::Poisoned;
 use crate::rule::InvalidRules;
-use crate::rule::RulesFault;
 use crate::state::StateError;
 
 /// An error class of `screener.errors`, called with keyword arguments.
@@ -117,10 +116,6 @@ pub(super) fn input_error(py: Python<'_>, error: &InputError) -> PyErr {
 
 /// `RuleError`.
 pub(super) fn invalid_rules(py: Python<'_>, error: &InvalidRules) -> PyErr {
-    let suggestion = match &error.fault {
-        RulesFault::Expr(fault) => fault.suggestion(),
-        _ => None,
-    };
     let fields = fields!(
         py,
         reason = error.fault.to_string(),
@@ -129,7 +124,7 @@ pub(super) fn invalid_rules(py: Python<'_>, error: &InvalidRules) -> PyErr {
         position = error.position,
         line = error.line,
         column = error.column,
-        suggestion = suggestion
+        suggestion = error.fault.suggestion()
     );
     raise(py, "RuleError", &fields)
 }

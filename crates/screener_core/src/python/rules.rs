@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
 use super::errors;
-use crate::metrics::Metric;
+use crate::rule::term::Term;
 use crate::rule::{self, explain, preset as presets_of};
 
 /// Rules that are judged together.
@@ -112,17 +112,29 @@ impl RuleSet {
         self.0.rules().iter().map(|rule| rule.name.as_str()).collect()
     }
 
-    /// The names of the rules that hold for a mapping of metrics.
-    fn evaluate(&self, metrics: &Bound<'_, PyAny>) -> PyResult<Vec<&str>> {
+    /// The names of the rules that hold for a mapping of metrics, as they are for `symbol`.
+    #[pyo3(signature = (metrics, *, symbol=None))]
+    fn evaluate(
+        &self,
+        metrics: &Bound<'_, PyAny>,
+        symbol: Option<&str>,
+    ) -> PyResult<Vec<&str>> {
         let values = Values::read(metrics)?;
-        Ok(self.0.evaluate(|metric| values.get(metric)))
+        Ok(self.0.evaluate(symbol, |term| values.get(term)))
     }
 
-    /// Each clause of a rule with its two values for a mapping of metrics, and whether it holds.
-    fn explain(&self, rule: &str, metrics: &Bound<'_, PyAny>) -> PyResult<Explanation> {
+    /// Each clause of a rule with its two values for a mapping of metrics, and whether it holds, as
+    /// the rule is for `symbol`.
+    #[pyo3(signature = (rule, metrics, *, symbol=None))]
+    fn explain(
+        &self,
+        rule: &str,
+        metrics: &Bound<'_, PyAny>,
+        symbol: Option<&str>,
+    ) -> PyResult<Explanation> {
         let py = metrics.py();
         let values = Values::read(metrics)?;
-        let explained = self.0.explain(rule, |metric| values.get(metric));
+        let explained = self.0.explain(rule, symbol, |term| values.get(term));
         explained.map(Explanation).ok_or_else(|| self.unknown(py, rule))
     }
 
@@ -165,7 +177,7 @@ impl RuleSet {
 }
 
 /// The values of the metrics that rules name, out of any mapping.
-struct Values(Vec<(Metric, f64)>);
+struct Values(Vec<(Term, f64)>);
 
 impl Values {
     fn read(metrics: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -189,18 +201,18 @@ impl Values {
             if value.is_none() {
                 continue;
             }
-            let Some(metric) = Metric::parse(&name) else { continue };
+            let Some(term) = Term::parse(&name) else { continue };
             let value = value.extract::<f64>().map_err(|_| {
                 let reason = format!("metric {name:?} is not a number");
                 errors::data_error(py, &reason, Some(&name), None)
             })?;
-            values.push((metric, value));
+            values.push((term, value));
         }
         Ok(Self(values))
     }
 
-    fn get(&self, metric: Metric) -> Option<f64> {
-        self.0.iter().find(|(known, _)| *known == metric).map(|(_, value)| *value)
+    fn get(&self, term: &Term) -> Option<f64> {
+        self.0.iter().find(|(known, _)| known == term).map(|(_, value)| *value)
     }
 }
 
@@ -262,10 +274,85 @@ impl Rule {
         self.rule.direction.name()
     }
 
-    /// Every metric that is read, each once.
+    /// Every metric that is read, and what else is, each once.
     #[getter]
     fn metrics(&self) -> Vec<String> {
-        self.rule.metrics(self.floors).iter().map(Metric::to_string).collect()
+        self.rule.terms(self.floors).iter().map(Term::to_string).collect()
+    }
+
+    /// So long it has to have held, ms.
+    #[getter]
+    fn hold(&self) -> i64 {
+        self.rule.manner.hold
+    }
+
+    /// `cooldown`: at every moment it holds; `edge`: once each time it begins to hold.
+    #[getter]
+    fn trigger(&self) -> &'static str {
+        self.rule.manner.trigger.name()
+    }
+
+    /// With an edge: what ends it, canonical.
+    #[getter]
+    fn clear_when(&self) -> Option<String> {
+        self.rule.manner.clear_when.as_ref().map(ToString::to_string)
+    }
+
+    /// With an edge: told again after so long, ms.
+    #[getter]
+    fn repeat(&self) -> Option<i64> {
+        self.rule.manner.repeat
+    }
+
+    /// Not told from this time on, ms since the epoch.
+    #[getter]
+    fn expires(&self) -> Option<i64> {
+        self.rule.manner.expires
+    }
+
+    /// Parts of the day at which it is not told.
+    #[getter]
+    fn quiet_hours(&self) -> Vec<String> {
+        self.rule.manner.quiet_hours.iter().map(ToString::to_string).collect()
+    }
+
+    /// Most alerts of one symbol in any hour.
+    #[getter]
+    fn max_per_hour(&self) -> Option<u16> {
+        self.rule.manner.max_per_hour
+    }
+
+    /// Whether it is judged at all.
+    #[getter]
+    fn enabled(&self) -> bool {
+        self.rule.enabled
+    }
+
+    /// Whether its alerts are only kept and scored.
+    #[getter]
+    fn shadow(&self) -> bool {
+        self.rule.shadow
+    }
+
+    /// Whether it asks something of all symbols.
+    #[getter]
+    fn among_all(&self) -> bool {
+        self.rule.is_among(self.floors)
+    }
+
+    /// For which symbols it is another rule, as patterns; the last that matches a symbol counts.
+    #[getter]
+    fn overrides(&self) -> Vec<(Vec<String>, Self)> {
+        let of = |other: &rule::Override| {
+            let symbols = other.symbols.iter().map(ToString::to_string).collect();
+            (symbols, Self { rule: other.rule.clone(), floors: self.floors })
+        };
+        self.rule.overrides.iter().map(of).collect()
+    }
+
+    /// The rule as it is for a symbol.
+    fn for_symbol(&self, symbol: &str) -> Self {
+        Self { rule: self.rule.for_symbol(symbol).clone(), floors: self.floors }
     }
 
     /// First 16 hex digits of SHA-256 over the canonical text.
@@ -312,7 +399,7 @@ impl Explanation {
     /// Metrics the rule needs and that are not ready.
     #[getter]
     fn not_ready(&self) -> Vec<String> {
-        self.0.not_ready.iter().map(Metric::to_string).collect()
+        self.0.not_ready.iter().map(Term::to_string).collect()
     }
 
     fn __str__(&self) -> String {

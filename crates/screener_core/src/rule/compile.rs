@@ -1,18 +1,12 @@
-//! Conditions compiled against a layout: names become slots, and most clauses one comparison.
+//! Conditions compiled against a row of values: names become slots, and most clauses one comparison.
 
-use super::Rule;
+use super::bindings::{Bindings, NotFollowed};
 use super::expr::{Comparison, Expr, Function, HIGHEST, Operator};
-use crate::metrics::{Layout, Metric, Slot};
+use super::named;
+use super::term::Term;
+use crate::metrics::Slot;
 
-/// A metric the compiled condition needs is not followed by the layout it is compiled against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the window of {metric} is not followed")]
-pub struct NotFollowed {
-    /// The metric.
-    pub metric: Metric,
-}
-
-/// All the conditions of a rule, ready to be judged.
+/// Conditions that all have to hold, ready to be judged.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Clauses that compare two multiples, as nearly all do.
@@ -46,16 +40,18 @@ impl Multiple {
         self.factor * self.slot.of(values)
     }
 
-    fn of(expr: &Expr, layout: &Layout) -> Result<Option<Self>, NotFollowed> {
-        let multiple = |factor: f64, metric: Metric| {
-            slot(metric, layout).map(|slot| Some(Self { factor, slot }))
+    fn of(expr: &Expr, bindings: &Bindings) -> Result<Option<Self>, NotFollowed> {
+        let multiple = |factor: f64, term: &Term| {
+            bindings.slot(term).map(|slot| Some(Self { factor, slot }))
         };
         match expr {
-            Expr::Number(number) => Ok(Some(Self { factor: *number, slot: layout.one() })),
-            Expr::Metric(metric) => multiple(1.0, *metric),
+            Expr::Number(number) => {
+                Ok(Some(Self { factor: *number, slot: bindings.layout().one() }))
+            }
+            Expr::Term(term) => multiple(1.0, term),
             Expr::Arithmetic(Operator::Multiply, left, right) => match (&**left, &**right) {
-                (Expr::Number(factor), Expr::Metric(metric))
-                | (Expr::Metric(metric), Expr::Number(factor)) => multiple(*factor, *metric),
+                (Expr::Number(factor), Expr::Term(term))
+                | (Expr::Term(term), Expr::Number(factor)) => multiple(*factor, term),
                 _ => Ok(None),
             },
             _ => Ok(None),
@@ -63,29 +59,31 @@ impl Multiple {
     }
 }
 
-fn slot(metric: Metric, layout: &Layout) -> Result<Slot, NotFollowed> {
-    layout.slot(metric).ok_or(NotFollowed { metric })
-}
-
 impl Program {
-    /// Compiles what is read of `rule`.
+    /// Compiles conditions that all have to hold.
     ///
     /// # Errors
-    /// When the layout does not follow a window that is named.
-    pub fn compile(rule: &Rule, floors: bool, layout: &Layout) -> Result<Self, NotFollowed> {
+    /// When something that is named is not followed.
+    pub fn compile<'a>(
+        conditions: impl IntoIterator<Item = &'a Expr>,
+        bindings: &Bindings,
+    ) -> Result<Self, NotFollowed> {
+        let conditions: Vec<&Expr> = conditions.into_iter().collect();
         let (mut orders, mut general) = (Vec::new(), Vec::new());
-        for clause in rule.conditions(floors).flat_map(Expr::clauses) {
-            match Order::of(clause, layout)? {
+        for clause in conditions.iter().flat_map(|condition| condition.clauses()) {
+            match Order::of(clause, bindings)? {
                 Some(order) => orders.push(order),
-                None => general.push(Code::compile(clause, layout)?),
+                None => general.push(Code::compile(clause, bindings)?),
             }
         }
-        let needed = rule.needed(floors).into_iter().map(|metric| slot(metric, layout));
+        let read = named(conditions.iter().copied(), |_| true);
+        let needed = named(conditions, |has_default| !has_default);
+        let needed = needed.iter().map(|term| bindings.slot(term));
         Ok(Self {
             orders: orders.into(),
             general: general.into(),
             needed: needed.collect::<Result<_, _>>()?,
-            reach: rule.metrics(floors).into_iter().map(Metric::reach).max().unwrap_or(0),
+            reach: read.iter().map(Term::reach).max().unwrap_or(0),
         })
     }
 
@@ -103,13 +101,19 @@ impl Program {
     fn holds_wholly(&self, values: &[f64], settled: i64) -> bool {
         self.orders.iter().all(|order| order.holds(values))
             && self.general.iter().all(|code| code.run(values) == Some(1.0))
-            && settled >= self.reach
-            && self.needed.iter().all(|slot| !slot.of(values).is_nan())
+            && self.is_known(values, settled)
+    }
+
+    /// Whether it can be said that the conditions hold or do not: all that is named is ready, with
+    /// no pending minute among the newest `settled` ones.
+    #[must_use]
+    pub fn is_known(&self, values: &[f64], settled: i64) -> bool {
+        settled >= self.reach && self.needed.iter().all(|slot| !slot.of(values).is_nan())
     }
 }
 
 impl Order {
-    fn of(clause: &Expr, layout: &Layout) -> Result<Option<Self>, NotFollowed> {
+    fn of(clause: &Expr, bindings: &Bindings) -> Result<Option<Self>, NotFollowed> {
         let Expr::Compare(comparison, left, right) = clause else { return Ok(None) };
         let (low, high, strict) = match comparison {
             Comparison::Less => (left, right, true),
@@ -118,7 +122,7 @@ impl Order {
             Comparison::GreaterOrEqual => (right, left, false),
             Comparison::Equal | Comparison::NotEqual => return Ok(None),
         };
-        let (low, high) = (Multiple::of(low, layout)?, Multiple::of(high, layout)?);
+        let (low, high) = (Multiple::of(low, bindings)?, Multiple::of(high, bindings)?);
         Ok(low.zip(high).map(|(low, high)| Self { low, high, strict }))
     }
 
@@ -153,10 +157,10 @@ impl Code {
     /// Compiles `expr`.
     ///
     /// # Errors
-    /// When the layout does not follow a window that is named.
-    pub fn compile(expr: &Expr, layout: &Layout) -> Result<Self, NotFollowed> {
+    /// When something that is named is not followed.
+    pub fn compile(expr: &Expr, bindings: &Bindings) -> Result<Self, NotFollowed> {
         let mut operations = Vec::new();
-        emit(expr, layout, &mut operations)?;
+        emit(expr, bindings, &mut operations)?;
         Ok(Self(operations.into()))
     }
 
@@ -217,12 +221,12 @@ impl Operation {
     }
 }
 
-fn emit(expr: &Expr, layout: &Layout, into: &mut Vec<Operation>) -> Result<(), NotFollowed> {
-    let mut parts = |parts: &[&Expr]| parts.iter().try_for_each(|part| emit(part, layout, into));
+fn emit(expr: &Expr, bindings: &Bindings, into: &mut Vec<Operation>) -> Result<(), NotFollowed> {
+    let mut parts = |parts: &[&Expr]| parts.iter().try_for_each(|part| emit(part, bindings, into));
     let last = match expr {
         Expr::Number(number) => Operation::Number(*number),
-        Expr::Metric(metric) => Operation::Load(slot(*metric, layout)?),
-        Expr::Default(metric, value) => Operation::LoadOr(slot(*metric, layout)?, *value),
+        Expr::Term(term) => Operation::Load(bindings.slot(term)?),
+        Expr::Default(term, value) => Operation::LoadOr(bindings.slot(term)?, *value),
         Expr::Negate(inner) => parts(&[inner]).map(|()| Operation::Negate)?,
         Expr::Not(inner) => parts(&[inner]).map(|()| Operation::Not)?,
         Expr::Arithmetic(operator, left, right) => {
@@ -232,11 +236,11 @@ fn emit(expr: &Expr, layout: &Layout, into: &mut Vec<Operation>) -> Result<(), N
             parts(&[left, right]).map(|()| Operation::Compare(*comparison))?
         }
         Expr::Call(function, arguments) => {
-            arguments.iter().try_for_each(|argument| emit(argument, layout, into))?;
+            arguments.iter().try_for_each(|argument| emit(argument, bindings, into))?;
             Operation::Call(*function, arguments.len())
         }
-        Expr::And(conditions) => return emit_joined(conditions, Operation::And, layout, into),
-        Expr::Or(conditions) => return emit_joined(conditions, Operation::Or, layout, into),
+        Expr::And(conditions) => return emit_joined(conditions, Operation::And, bindings, into),
+        Expr::Or(conditions) => return emit_joined(conditions, Operation::Or, bindings, into),
     };
     into.push(last);
     Ok(())
@@ -246,11 +250,11 @@ fn emit(expr: &Expr, layout: &Layout, into: &mut Vec<Operation>) -> Result<(), N
 fn emit_joined(
     conditions: &[Expr],
     join: Operation,
-    layout: &Layout,
+    bindings: &Bindings,
     into: &mut Vec<Operation>,
 ) -> Result<(), NotFollowed> {
     for (index, condition) in conditions.iter().enumerate() {
-        emit(condition, layout, into)?;
+        emit(condition, bindings, into)?;
         if index > 0 {
             into.push(join);
         }

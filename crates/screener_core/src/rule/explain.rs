@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::RuleSet;
-use super::compile::{Code, NotFollowed};
+use super::bindings::{Bindings, NotFollowed};
+use super::compile::Code;
 use super::expr::{Comparison, Expr};
-use crate::metrics::{Layout, Metric};
+use super::term::Term;
+use super::{CompiledRule, Rule, RuleSet};
 use crate::time::Minute;
 
 /// One clause of a rule.
@@ -31,55 +32,65 @@ pub struct Explanation {
     pub holds: bool,
     /// The clauses that are read, `when` first.
     pub clauses: Vec<Clause>,
-    /// Metrics that the rule needs and that are not ready.
-    pub not_ready: Vec<Metric>,
+    /// What the rule needs and that is not ready.
+    pub not_ready: Vec<Term>,
 }
 
 impl RuleSet {
-    /// The rules that hold for metrics looked up by name, in the order of the set. Minutes that
-    /// are pending are the engine's to know; here metrics are taken as they are.
+    /// The rules that hold for metrics looked up by name, in the order of the set, as they are for
+    /// `symbol` if one is given. Minutes that are pending are the engine's to know; here metrics
+    /// are taken as they are, and for how long a rule has held is not asked.
     #[must_use]
-    pub fn evaluate(&self, lookup: impl Fn(Metric) -> Option<f64>) -> Vec<&str> {
+    pub fn evaluate(
+        &self,
+        symbol: Option<&str>,
+        lookup: impl Fn(&Term) -> Option<f64>,
+    ) -> Vec<&str> {
         let values = self.row_of(lookup);
         let rules = self.rules.iter().zip(&self.compiled);
-        let holding = rules.filter(|(_, compiled)| compiled.program.holds(&values, Minute::MAX));
+        let holding = rules.filter(|(rule, compiled)| {
+            let (rule, compiled) = variant(rule, compiled, symbol);
+            rule.enabled && compiled.is_some_and(|one| one.program.holds(&values, Minute::MAX))
+        });
         holding.map(|(rule, _)| rule.name.as_str()).collect()
     }
 
-    /// The truth table of the rule called `name` for metrics looked up by name; `None` when the
-    /// set has no such rule.
+    /// The truth table of the rule called `name` for metrics looked up by name, as it is for
+    /// `symbol` if one is given; `None` when the set has no such rule.
     #[must_use]
     pub fn explain(
         &self,
         name: &str,
-        lookup: impl Fn(Metric) -> Option<f64>,
+        symbol: Option<&str>,
+        lookup: impl Fn(&Term) -> Option<f64>,
     ) -> Option<Explanation> {
         let index = self.rules.iter().position(|rule| rule.name == name)?;
-        let (rule, compiled) = (self.rules.get(index)?, self.compiled.get(index)?);
+        let (rule, compiled) =
+            variant(self.rules.get(index)?, self.compiled.get(index)?, symbol);
         let values = self.row_of(lookup);
         let mut clauses = Vec::new();
         for (part, condition) in ["when", "floor"].into_iter().zip(rule.conditions(self.floors)) {
             for clause in condition.clauses() {
-                clauses.push(explain_clause(part, clause, &self.layout, &values).ok()?);
+                clauses.push(explain_clause(part, clause, &self.bindings, &values).ok()?);
             }
         }
-        let missing = |metric: &Metric| {
-            self.layout.slot(*metric).is_none_or(|slot| slot.of(&values).is_nan())
+        let missing = |term: &Term| {
+            self.bindings.slot(term).map_or(true, |slot| slot.of(&values).is_nan())
         };
         Some(Explanation {
             rule: rule.name.clone(),
-            holds: compiled.program.holds(&values, Minute::MAX),
+            holds: compiled?.program.holds(&values, Minute::MAX),
             clauses,
             not_ready: rule.needed(self.floors).into_iter().filter(missing).collect(),
         })
     }
 
     /// A row of the values that the rules name; what is missing or not finite is not ready.
-    fn row_of(&self, lookup: impl Fn(Metric) -> Option<f64>) -> Vec<f64> {
-        let mut values = self.layout.row();
-        for metric in self.compiled.iter().flat_map(|rule| &rule.named) {
-            let value = lookup(*metric).filter(|value| value.is_finite());
-            if let (Some(slot), Some(value)) = (self.layout.slot(*metric), value) {
+    fn row_of(&self, lookup: impl Fn(&Term) -> Option<f64>) -> Vec<f64> {
+        let mut values = self.bindings.row();
+        for term in self.compiled.iter().flatten().flat_map(|rule| &rule.named) {
+            let value = lookup(term).filter(|value| value.is_finite());
+            if let (Ok(slot), Some(value)) = (self.bindings.slot(term), value) {
                 slot.put(value, &mut values);
             }
         }
@@ -87,13 +98,23 @@ impl RuleSet {
     }
 }
 
+/// A rule as it is for a symbol, and what was compiled of it.
+fn variant<'a>(
+    rule: &'a Rule,
+    compiled: &'a [CompiledRule],
+    symbol: Option<&str>,
+) -> (&'a Rule, Option<&'a CompiledRule>) {
+    let place = symbol.map_or(0, |symbol| rule.variant_for(symbol));
+    (rule.variants().nth(place).unwrap_or(rule), compiled.get(place))
+}
+
 fn explain_clause(
     part: &'static str,
     clause: &Expr,
-    layout: &Layout,
+    bindings: &Bindings,
     values: &[f64],
 ) -> Result<Clause, NotFollowed> {
-    let value = |expr: &Expr| Code::compile(expr, layout).map(|code| code.run(values));
+    let value = |expr: &Expr| Code::compile(expr, bindings).map(|code| code.run(values));
     let sides = match clause {
         Expr::Compare(comparison, left, right) => Some((value(left)?, *comparison, value(right)?)),
         _ => None,
@@ -140,7 +161,7 @@ impl fmt::Display for Explanation {
             writeln!(f)?;
         }
         if !self.not_ready.is_empty() {
-            let names: Vec<String> = self.not_ready.iter().map(Metric::to_string).collect();
+            let names: Vec<String> = self.not_ready.iter().map(Term::to_string).collect();
             writeln!(f, "  not ready: {}", names.join(", "))?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::metrics::Metric;
+use super::term::Term;
 
 /// Most numbers that may have to be held at once while an expression is computed.
 pub const HIGHEST: usize = 64;
@@ -12,10 +12,10 @@ pub const HIGHEST: usize = 64;
 pub enum Expr {
     /// A number as written.
     Number(f64),
-    /// A metric's value; the rule does not hold while it is not ready.
-    Metric(Metric),
+    /// A metric or what else is read; the rule does not hold while it is not ready.
+    Term(Term),
     /// `default(metric, value)`: the metric, or the value while it is not ready.
-    Default(Metric, f64),
+    Default(Term, f64),
     /// `-x`
     Negate(Box<Expr>),
     /// `a + b`, `a - b`, `a * b`, `a / b`
@@ -163,7 +163,7 @@ impl Expr {
     pub fn height(&self) -> usize {
         let pair = |left: &Self, right: &Self| left.height().max(1 + right.height());
         match self {
-            Self::Number(_) | Self::Metric(_) | Self::Default(..) => 1,
+            Self::Number(_) | Self::Term(_) | Self::Default(..) => 1,
             Self::Negate(inner) | Self::Not(inner) => inner.height(),
             Self::Arithmetic(_, left, right) | Self::Compare(_, left, right) => pair(left, right),
             Self::Call(_, parts) => {
@@ -175,19 +175,19 @@ impl Expr {
         }
     }
 
-    /// Calls `see` with every metric and whether it stands inside of `default()`.
-    pub fn visit_metrics(&self, see: &mut impl FnMut(Metric, bool)) {
+    /// Calls `see` with every term and whether it stands inside of `default()`.
+    pub fn visit_terms(&self, see: &mut dyn FnMut(&Term, bool)) {
         match self {
             Self::Number(_) => {}
-            Self::Metric(metric) => see(*metric, false),
-            Self::Default(metric, _) => see(*metric, true),
-            Self::Negate(inner) | Self::Not(inner) => inner.visit_metrics(see),
+            Self::Term(term) => see(term, false),
+            Self::Default(term, _) => see(term, true),
+            Self::Negate(inner) | Self::Not(inner) => inner.visit_terms(see),
             Self::Arithmetic(_, left, right) | Self::Compare(_, left, right) => {
-                left.visit_metrics(see);
-                right.visit_metrics(see);
+                left.visit_terms(see);
+                right.visit_terms(see);
             }
             Self::Call(_, parts) | Self::And(parts) | Self::Or(parts) => {
-                parts.iter().for_each(|part| part.visit_metrics(see));
+                parts.iter().for_each(|part| part.visit_terms(see));
             }
         }
     }
@@ -202,7 +202,7 @@ impl Expr {
             Self::Arithmetic(Operator::Add | Operator::Subtract, ..) => 4,
             Self::Arithmetic(Operator::Multiply | Operator::Divide, ..) => 5,
             Self::Negate(_) => 6,
-            Self::Number(_) | Self::Metric(_) | Self::Default(..) | Self::Call(..) => 7,
+            Self::Number(_) | Self::Term(_) | Self::Default(..) | Self::Call(..) => 7,
         }
     }
 }
@@ -239,8 +239,8 @@ impl fmt::Display for Expr {
         };
         match self {
             Self::Number(number) => Shortest(*number).fmt(f),
-            Self::Metric(metric) => metric.fmt(f),
-            Self::Default(metric, value) => write!(f, "default({metric}, {})", Shortest(*value)),
+            Self::Term(term) => term.fmt(f),
+            Self::Default(term, value) => write!(f, "default({term}, {})", Shortest(*value)),
             Self::Negate(inner) => write!(f, "-{}", Bound(inner, 6)),
             Self::Arithmetic(operator, left, right) => {
                 let least = self.binding();

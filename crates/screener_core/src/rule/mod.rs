@@ -1,22 +1,27 @@
 //! Rules: conditions over metrics, as data.
 
+pub mod bindings;
 pub mod compile;
 pub mod explain;
 pub mod expr;
+pub mod manner;
 pub mod parse;
 pub mod preset;
 mod source;
+pub mod term;
 
 use std::fmt::{self, Write as _};
 
 use sha2::{Digest, Sha256};
 
-use crate::metrics::{Layout, Metric, Windowed};
 use crate::time::Window;
 
-use compile::{NotFollowed, Program};
+use bindings::{Bindings, NotFollowed};
+use compile::Program;
 use expr::Expr;
-pub use source::{InvalidRules, RulesFault};
+use manner::{Manner, Trigger};
+pub use source::{InvalidRules, Pattern, RulesFault};
+use term::Term;
 
 /// How much a rule matters to whoever is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -87,35 +92,104 @@ pub struct Rule {
     pub severity: Severity,
     /// Where the price is expected to go.
     pub direction: Direction,
+    /// How it is told when it holds.
+    pub manner: Manner,
+    /// Whether it is judged at all.
+    pub enabled: bool,
+    /// Whether its alerts are only kept and scored, and not delivered to anybody.
+    pub shadow: bool,
+    /// What is otherwise for some symbols; the last that is for a symbol counts.
+    pub overrides: Vec<Override>,
+}
+
+/// What a rule is for some symbols.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    /// Which symbols.
+    pub symbols: Vec<Pattern>,
+    /// The rule for them, without overrides of its own.
+    pub rule: Rule,
 }
 
 impl Rule {
-    /// The conditions that are read.
+    /// The conditions that are read to tell whether it holds.
     pub fn conditions(&self, floors: bool) -> impl Iterator<Item = &Expr> {
         std::iter::once(&self.when).chain(self.floor.as_ref().filter(|_| floors))
     }
 
-    /// Every metric that is named in what is read, in order, each once.
+    /// Everything that is read to tell whether it holds, in order, each once.
     #[must_use]
-    pub fn metrics(&self, floors: bool) -> Vec<Metric> {
+    pub fn terms(&self, floors: bool) -> Vec<Term> {
         named(self.conditions(floors), |_| true)
     }
 
-    /// Those of them that have to be ready: not inside of `default()`.
+    /// What of that has to be ready: not inside of `default()`.
     #[must_use]
-    pub fn needed(&self, floors: bool) -> Vec<Metric> {
+    pub fn needed(&self, floors: bool) -> Vec<Term> {
         named(self.conditions(floors), |has_default| !has_default)
     }
 
-    /// What the version is the digest of: name, `when`, `floor` if on, cooldown in ms, a line each.
+    /// Calls `see` with everything that is read, be it to tell that it has ended.
+    pub fn visit_all_terms(&self, floors: bool, see: &mut impl FnMut(&Term)) {
+        for condition in self.conditions(floors).chain(self.manner.clear_when.as_ref()) {
+            condition.visit_terms(&mut |term, _| see(term));
+        }
+    }
+
+    /// Whether it takes all symbols of a minute to judge it.
+    #[must_use]
+    pub fn is_among(&self, floors: bool) -> bool {
+        let mut found = false;
+        self.visit_all_terms(floors, &mut |term| found |= term.is_among());
+        found
+    }
+
+    /// The rule, and what it is for some symbols.
+    pub fn variants(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.overrides.iter().map(|other| &other.rule))
+    }
+
+    /// Which of [`Rule::variants`] is the one for `symbol`.
+    #[must_use]
+    pub fn variant_for(&self, symbol: &str) -> usize {
+        let matches =
+            |other: &Override| other.symbols.iter().any(|pattern| pattern.matches(symbol));
+        self.overrides.iter().rposition(matches).map_or(0, |place| place + 1)
+    }
+
+    /// The rule as it is for `symbol`.
+    #[must_use]
+    pub fn for_symbol(&self, symbol: &str) -> &Self {
+        self.variants().nth(self.variant_for(symbol)).unwrap_or(self)
+    }
+
+    /// What the version is the digest of: name, `when`, `floor` if on, cooldown in ms, a line each;
+    /// then what is said of how it is told.
     #[must_use]
     pub fn canonical_text(&self, floors: bool) -> String {
         let mut text = format!("name={}\nwhen={}\n", self.name, self.when);
-        if let Some(floor) = self.floor.as_ref().filter(|_| floors) {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "floor={floor}");
+        let mut line = |name: &str, value: Option<&dyn fmt::Display>| {
+            if let Some(value) = value {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "{name}={value}");
+            }
+        };
+        fn told<T: fmt::Display>(value: Option<&T>) -> Option<&dyn fmt::Display> {
+            value.map(|value| value as &dyn fmt::Display)
         }
-        let _ = writeln!(text, "cooldown={}", self.cooldown);
+        let Manner { hold, trigger, clear_when, repeat, expires, quiet_hours, max_per_hour } =
+            &self.manner;
+        line("floor", told(self.floor.as_ref().filter(|_| floors)));
+        line("cooldown", Some(&self.cooldown));
+        line("hold", told((*hold > 0).then_some(hold)));
+        line("trigger", told((*trigger != Trigger::Cooldown).then_some(&trigger.name())));
+        line("clear_when", told(clear_when.as_ref()));
+        line("repeat", told(repeat.as_ref()));
+        line("expires", told(expires.as_ref()));
+        for hours in quiet_hours {
+            line("quiet_hours", Some(hours));
+        }
+        line("max_per_hour", told(max_per_hour.as_ref()));
         text
     }
 
@@ -137,20 +211,20 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The metrics named in conditions, in order, each once; `wanted` is told of `default()`.
+/// What is named in conditions, in order, each once; `wanted` is told of `default()`.
 fn named<'a>(
     conditions: impl IntoIterator<Item = &'a Expr>,
     wanted: impl Fn(bool) -> bool,
-) -> Vec<Metric> {
-    let mut metrics = Vec::new();
+) -> Vec<Term> {
+    let mut terms = Vec::new();
     for condition in conditions {
-        condition.visit_metrics(&mut |metric, has_default| {
-            if wanted(has_default) && !metrics.contains(&metric) {
-                metrics.push(metric);
+        condition.visit_terms(&mut |term, has_default| {
+            if wanted(has_default) && !terms.contains(term) {
+                terms.push(term.clone());
             }
         });
     }
-    metrics
+    terms
 }
 
 /// Rules that are judged together, and whether their floors are on.
@@ -159,8 +233,8 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     floors: bool,
     /// The rules compiled for themselves, to be asked about metrics from anywhere.
-    layout: Layout,
-    compiled: Vec<CompiledRule>,
+    bindings: Bindings,
+    compiled: Vec<Vec<CompiledRule>>,
 }
 
 impl PartialEq for RuleSet {
@@ -176,9 +250,9 @@ impl RuleSet {
     /// What is wrong with the text or an expression in it, and where.
     pub fn parse(text: &str, floors: bool) -> Result<Self, InvalidRules> {
         let rules = source::read(text)?;
-        let layout = Layout::new(windows(&rules, floors));
-        let compiled = compile(&rules, floors, &layout)?;
-        Ok(Self { rules, floors, layout, compiled })
+        let bindings = Bindings::new(&rules, floors, &[]);
+        let compiled = compile(&rules, floors, &bindings)?;
+        Ok(Self { rules, floors, bindings, compiled })
     }
 
     /// The rules, in the order given.
@@ -205,33 +279,30 @@ impl RuleSet {
         parse::nearest(name, self.rules.iter().map(|rule| rule.name.clone()))
     }
 
-    /// Every window that has to be followed for these rules.
-    pub fn windows(&self) -> impl Iterator<Item = Window> + '_ {
-        windows(&self.rules, self.floors)
+    /// Where in a row lies all that the rules name, with `more` windows.
+    #[must_use]
+    pub fn bind(&self, more: &[Window]) -> Bindings {
+        Bindings::new(&self.rules, self.floors, more)
     }
 
-    /// Compiles the rules against a layout that follows their windows.
+    /// Every rule's variants, compiled.
     ///
     /// # Errors
-    /// When the layout does not follow a window that is named.
-    pub fn compile(&self, layout: &Layout) -> Result<Vec<CompiledRule>, NotFollowed> {
-        compile(&self.rules, self.floors, layout)
+    /// When something that is named is not followed.
+    pub fn compile(&self, bindings: &Bindings) -> Result<Vec<Vec<CompiledRule>>, NotFollowed> {
+        compile(&self.rules, self.floors, bindings)
     }
-}
-
-fn windows(rules: &[Rule], floors: bool) -> impl Iterator<Item = Window> + '_ {
-    rules.iter().flat_map(move |rule| {
-        let named = rule.metrics(floors).into_iter().filter_map(Metric::window);
-        named.chain([rule.timeframe])
-    })
 }
 
 fn compile(
     rules: &[Rule],
     floors: bool,
-    layout: &Layout,
-) -> Result<Vec<CompiledRule>, NotFollowed> {
-    rules.iter().map(|rule| CompiledRule::of(rule, floors, layout)).collect()
+    bindings: &Bindings,
+) -> Result<Vec<Vec<CompiledRule>>, NotFollowed> {
+    let of_rule = |rule: &Rule| {
+        rule.variants().map(|variant| CompiledRule::of(variant, floors, bindings)).collect()
+    };
+    rules.iter().map(of_rule).collect()
 }
 
 impl fmt::Display for RuleSet {
@@ -245,26 +316,27 @@ impl fmt::Display for RuleSet {
     }
 }
 
-/// A rule against a layout.
+/// A rule, or what it is for some symbols, against a row of values.
 #[derive(Clone, Debug)]
 pub struct CompiledRule {
     /// Its conditions.
     pub program: Program,
+    /// What ends it, if that is said.
+    pub clear: Option<Program>,
     /// Its version.
     pub version: String,
     /// What it names, for evidence.
-    pub named: Vec<Metric>,
+    pub named: Vec<Term>,
 }
 
 impl CompiledRule {
-    fn of(rule: &Rule, floors: bool, layout: &Layout) -> Result<Self, NotFollowed> {
-        // An alert tells these of the rule's timeframe.
-        let told = Metric::Windowed(Windowed::Change, rule.timeframe);
-        layout.slot(told).ok_or(NotFollowed { metric: told })?;
+    fn of(rule: &Rule, floors: bool, bindings: &Bindings) -> Result<Self, NotFollowed> {
+        let clear = rule.manner.clear_when.as_ref();
         Ok(Self {
-            program: Program::compile(rule, floors, layout)?,
+            program: Program::compile(rule.conditions(floors), bindings)?,
+            clear: clear.map(|clear| Program::compile([clear], bindings)).transpose()?,
             version: rule.version(floors),
-            named: rule.metrics(floors),
+            named: rule.terms(floors),
         })
     }
 }

@@ -4,10 +4,16 @@
 //! or  := and ("or" and)*            and := not ("and" not)*        not := "not" not | compare
 //! compare := sum (("<"|"<="|">"|">="|"=="|"!=") sum)*
 //! sum := term (("+"|"-") term)*     term := unary (("*"|"/") unary)*
-//! unary := "-" unary | number | metric | function "(" …, … ")" | "(" or ")"
+//! unary := "-" unary | number | term | function "(" …, … ")" | "(" or ")"
+//! term := metric ("[" window "]")? | ("rank"|"pct_rank") "(" or ")" | "breadth" "(" or ")"
+//!       | "vs" "(" text "," or ")"
 //! ```
 
+use std::sync::Arc;
+
 use super::expr::{Comparison, Expr, Function, HIGHEST, Operator};
+use super::term::{Among, Term};
+use crate::candle::validate_symbol;
 use crate::metrics::{Barred, Metric, Single, Windowed};
 use crate::time::{TIMEFRAMES, Window};
 
@@ -42,7 +48,10 @@ pub enum ExprFault {
         suggestion: Option<String>,
     },
     /// A name before `(` that is no function.
-    #[error("there is no function {name:?}: there are abs, min, max and default")]
+    #[error(
+        "there is no function {name:?}: there are abs, min, max, default, rank, pct_rank, breadth \
+         and vs"
+    )]
     UnknownFunction {
         /// The name as written.
         name: String,
@@ -81,6 +90,36 @@ pub enum ExprFault {
         /// How many there are.
         given: usize,
     },
+    /// A function of all symbols inside of another.
+    #[error("{text} already takes all symbols, and cannot stand inside of {function}()")]
+    Nested {
+        /// The inner one.
+        text: String,
+        /// The outer one.
+        function: &'static str,
+    },
+    /// What is asked of all symbols names no metric of theirs.
+    #[error("{function}() asks something of every symbol, and {text} names no metric")]
+    NothingAsked {
+        /// The function.
+        function: &'static str,
+        /// What it was given.
+        text: String,
+    },
+    /// A time ago that is none.
+    #[error("{given:?} is no time ago: write 1m to 1d, such as change_5m[15m]")]
+    Lag {
+        /// What was given.
+        given: String,
+        /// The nearest that could be.
+        suggestion: Option<String>,
+    },
+    /// A symbol that cannot be.
+    #[error("{given:?} is no symbol")]
+    Symbol {
+        /// What was given.
+        given: String,
+    },
     /// A number too large or too small to be one.
     #[error("{text} is no finite number")]
     NumberRange {
@@ -102,7 +141,8 @@ impl ExprFault {
         match self {
             Self::UnknownMetric { suggestion, .. }
             | Self::UnknownFunction { suggestion, .. }
-            | Self::Unexpected { suggestion, .. } => suggestion.as_deref(),
+            | Self::Unexpected { suggestion, .. }
+            | Self::Lag { suggestion, .. } => suggestion.as_deref(),
             _ => None,
         }
     }
@@ -121,7 +161,23 @@ pub fn parse_condition(text: &str) -> Result<Expr, InvalidExpr> {
     }
 }
 
+/// Reads one thing that a condition can read, such as `change_5m[15m]`.
+///
+/// # Errors
+/// The first thing that is wrong, with its position.
+pub fn parse_term(text: &str) -> Result<Term, InvalidExpr> {
+    match placed(text)? {
+        (Expr::Term(term), _) => Ok(term),
+        (other, position) => Err(unexpected(other.to_string(), "a metric", None, position)),
+    }
+}
+
 fn read(text: &str) -> Result<Expr, InvalidExpr> {
+    let (expr, position) = placed(text)?;
+    condition(expr, position)
+}
+
+fn placed(text: &str) -> Result<Placed, InvalidExpr> {
     if text.len() > LONGEST {
         return Err(InvalidExpr { fault: ExprFault::TooLong, position: LONGEST });
     }
@@ -133,7 +189,7 @@ fn read(text: &str) -> Result<Expr, InvalidExpr> {
     if expr.height() > HIGHEST {
         return Err(InvalidExpr { fault: ExprFault::TooDeep, position });
     }
-    condition(expr, position)
+    Ok((expr, position))
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -142,6 +198,8 @@ enum Token {
     Name(String),
     Operator(Operator),
     Comparison(Comparison),
+    Text(String),
+    Ago(String),
     Open,
     Close,
     Comma,
@@ -155,6 +213,8 @@ impl Token {
             Self::Name(name) => format!("{name:?}"),
             Self::Operator(operator) => format!("{:?}", operator.symbol()),
             Self::Comparison(comparison) => format!("{:?}", comparison.symbol()),
+            Self::Text(text) => format!("the text {text:?}"),
+            Self::Ago(text) => format!("\"[{text}]\""),
             Self::Open => "\"(\"".into(),
             Self::Close => "\")\"".into(),
             Self::Comma => "\",\"".into(),
@@ -179,6 +239,8 @@ fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, InvalidExpr> {
                 let length = run(rest, |c| c.is_ascii_alphanumeric() || c == '_');
                 (Token::Name(rest[..length].to_owned()), length)
             }
+            '"' | '\'' => enclosed(rest, first, "a text's end", Token::Text, position)?,
+            '[' => enclosed(rest, ']', "\"]\"", Token::Ago, position)?,
             _ => symbol(rest, first, position)?,
         };
         tokens.push((token, position));
@@ -189,6 +251,21 @@ fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, InvalidExpr> {
 /// Bytes of the longest beginning of `text` whose characters all `belong`.
 fn run(text: &str, belong: impl Fn(char) -> bool) -> usize {
     text.find(|c| !belong(c)).unwrap_or(text.len())
+}
+
+/// What stands between the first character and `end`, trimmed.
+fn enclosed(
+    rest: &str,
+    end: char,
+    expected: &'static str,
+    token: fn(String) -> Token,
+    position: usize,
+) -> Result<(Token, usize), InvalidExpr> {
+    let inner = &rest[1..];
+    let Some(length) = inner.find(end) else {
+        return Err(unexpected("the end".into(), expected, None, position + rest.len()));
+    };
+    Ok((token(inner[..length].trim().to_owned()), 1 + length + end.len_utf8()))
 }
 
 fn number(rest: &str, position: usize) -> Result<(Token, usize), InvalidExpr> {
@@ -423,7 +500,7 @@ impl Parser {
                     self.take();
                     self.nested(|parser| parser.call(&name, position))?
                 } else {
-                    Expr::Metric(metric(&name, position)?)
+                    Expr::Term(self.metric(&name, position)?)
                 };
                 Ok((expr, position))
             }
@@ -441,14 +518,31 @@ impl Parser {
         }
     }
 
+    /// A metric, and how long ago if that is said.
+    fn metric(&mut self, name: &str, position: usize) -> Result<Term, InvalidExpr> {
+        let metric = metric(name, position)?;
+        let Token::Ago(ago) = self.peek().clone() else { return Ok(Term::Now(metric)) };
+        let position = self.position();
+        self.take();
+        let window = Window::parse(&ago).map_err(|_| {
+            let suggestion = nearest(&ago, TIMEFRAMES.map(|known| known.to_string()));
+            let fault = ExprFault::Lag { given: ago.clone(), suggestion };
+            InvalidExpr { fault, position: position + 1 }
+        })?;
+        Ok(Term::Then(metric, window))
+    }
+
     fn call(&mut self, name: &str, position: usize) -> Result<Expr, InvalidExpr> {
         if name == "default" {
             return self.default_call();
         }
+        if let Some(name) = Among::NAMES.into_iter().find(|known| *known == name) {
+            return self.among(name, position);
+        }
         let function = Function::ALL.into_iter().find(|function| function.name() == name);
         let function = function.ok_or_else(|| {
-            let names = ["abs", "min", "max", "default"].map(str::to_owned);
-            let suggestion = nearest(name, names);
+            let names = ["abs", "min", "max", "default"].into_iter().chain(Among::NAMES);
+            let suggestion = nearest(name, names.map(str::to_owned));
             let fault = ExprFault::UnknownFunction { name: name.to_owned(), suggestion };
             InvalidExpr { fault, position }
         })?;
@@ -476,6 +570,61 @@ impl Parser {
         }
     }
 
+    /// `x)` of `rank(`, and what the other functions of all symbols take.
+    fn among(&mut self, name: &'static str, position: usize) -> Result<Expr, InvalidExpr> {
+        let symbol = if name == "vs" { Some(self.symbol_and_comma()?) } else { None };
+        let (argument, at) = self.or()?;
+        self.close()?;
+        let mut asked = false;
+        let mut inner = None;
+        argument.visit_terms(&mut |term, _| {
+            asked = true;
+            if term.is_among() && inner.is_none() {
+                inner = Some(term.to_string());
+            }
+        });
+        if let Some(text) = inner {
+            let fault = ExprFault::Nested { text, function: name };
+            return Err(InvalidExpr { fault, position });
+        }
+        if argument.height() > HIGHEST {
+            return Err(InvalidExpr { fault: ExprFault::TooDeep, position: at });
+        }
+        if !asked {
+            let fault = ExprFault::NothingAsked { function: name, text: argument.to_string() };
+            return Err(InvalidExpr { fault, position: at });
+        }
+        let among = match (name, symbol) {
+            ("breadth", _) => Among::Breadth(condition(argument, at)?),
+            ("rank", _) => Among::Rank(number_of(argument, at)?),
+            (_, Some(symbol)) => Among::Versus(symbol, number_of(argument, at)?),
+            _ => Among::PctRank(number_of(argument, at)?),
+        };
+        Ok(Expr::Term(Term::Among(Arc::new(among))))
+    }
+
+    /// `"BTCUSDT",` of `vs(`.
+    fn symbol_and_comma(&mut self) -> Result<Arc<str>, InvalidExpr> {
+        let position = self.position();
+        let Token::Text(symbol) = self.peek().clone() else {
+            let expected = "a symbol in quotes, such as \"BTCUSDT\"";
+            let suggestion = match self.peek() {
+                Token::Name(name) => Some(format!("{name:?}")),
+                _ => None,
+            };
+            return Err(unexpected(self.peek().text(), expected, suggestion, position));
+        };
+        self.take();
+        if validate_symbol(&symbol).is_err() || symbol.contains(['"', '\'', '\\']) {
+            return Err(InvalidExpr { fault: ExprFault::Symbol { given: symbol }, position });
+        }
+        if self.peek() != &Token::Comma {
+            return Err(self.unexpected("\",\" and the number to compare"));
+        }
+        self.take();
+        Ok(symbol.into())
+    }
+
     /// `metric, value)` of `default(`.
     fn default_call(&mut self) -> Result<Expr, InvalidExpr> {
         let position = self.position();
@@ -483,7 +632,7 @@ impl Parser {
             return Err(self.unexpected("the metric that default() is for"));
         };
         self.take();
-        let metric = metric(&name, position)?;
+        let term = self.metric(&name, position)?;
         if self.peek() != &Token::Comma {
             return Err(self.unexpected("\",\" and the value while the metric is not ready"));
         }
@@ -494,7 +643,7 @@ impl Parser {
             return Err(unexpected(value.to_string(), "a plain number", None, at));
         };
         self.close()?;
-        Ok(Expr::Default(metric, value))
+        Ok(Expr::Default(term, value))
     }
 }
 

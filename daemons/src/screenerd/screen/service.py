@@ -47,6 +47,10 @@ SYMBOLS_AT_ONCE = 50
 METRICS_AFTER_SECONDS = 0.1
 """Metrics are told so long after the first close of a burst: most of its symbols are in by then."""
 
+LOOK_AMONG_ALL_SECONDS = 1.0
+LOOK_BACK_MS = 1_000
+"""A minute's time is up so much later than it is by the clock: candles may be on their way here."""
+
 TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
 
@@ -93,6 +97,7 @@ class Screen:
         self._state_file = state_file
         self._rules = rules
         self._told = {rule.name: rule for rule in rules}
+        self._among_all = False
         self._engine = screener.Engine(rules=rules, exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
         self._followed_from: dict[str, int] = {}
@@ -116,6 +121,7 @@ class Screen:
             helpers = [
                 group.create_task(self._tell_metrics()),
                 group.create_task(self._note_rules()),
+                group.create_task(self._judge_among_all()),
             ]
             async for message in self._messages:
                 await self._take(message)
@@ -218,6 +224,7 @@ class Screen:
         rules = with_cooldowns(self._rules, self._switches)
         if rules != self._engine.rules:
             await asyncio.to_thread(self._engine.set_rules, rules)
+        self._among_all = any(rule.among_all for rule in rules)
         self._to_note.set()
 
     async def _note_rules(self) -> None:
@@ -332,6 +339,20 @@ class Screen:
             return
         self.status.candles += 1
         self.status.last_minute = max(self.status.last_minute, candle.open_time)
+        await self._publish(raised, candle)
+
+    async def _judge_among_all(self) -> None:
+        """Rules that ask something of all symbols, where the last of them does not come in time.
+
+        What arrived before that is judged before it, so that a replay counts the same symbols.
+        """
+        while True:
+            await self._clock.sleep(LOOK_AMONG_ALL_SECONDS)
+            if self._messages.status.waiting == 0 and self._among_all:
+                now = self._clock.now_ms() - LOOK_BACK_MS
+                await self._publish(self._engine.advance(now), None)
+
+    async def _publish(self, raised: Sequence[screener.Alert], candle: Candle | None) -> None:
         for alert in raised:
             switch = self._switches.get(alert.rule)
             if switch is not None and not switch.enabled:
@@ -339,7 +360,10 @@ class Screen:
             if (str(alert.id), alert.state) not in self._raised:
                 await self._bus.publish(self._tell(alert, candle))
 
-    def _tell(self, alert: screener.Alert, candle: Candle) -> Alert:
+    def _tell(self, alert: screener.Alert, candle: Candle | None) -> Alert:
+        """The alert as it is told; `candle` is what raised it, if it was one."""
+        now = self._clock.now_ms()
+        own = candle is not None and candle.symbol == alert.symbol
         rule = self._told[alert.rule]
         shadow = is_shadow(rule, alert.symbol)
         counts = self.status.shadow if shadow else self.status.by_rule
@@ -362,10 +386,10 @@ class Screen:
             rule_version=alert.rule_version,
             evidence=dict(alert.evidence),
             stamps=Stamps(
-                exchange_close=candle.close_time,
-                exchange_event=candle.event_time,
-                received=candle.received_at,
-                decided=self._clock.now_ms(),
+                exchange_close=candle.close_time if candle and own else alert.triggered_at,
+                exchange_event=candle.event_time if candle and own else None,
+                received=candle.received_at if candle else now,
+                decided=now,
             ),
             shadow=shadow,
         )

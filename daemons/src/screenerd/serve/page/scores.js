@@ -1,17 +1,17 @@
 /** What came after a rule's alerts, as a small table. */
 
 import { el } from "./dom.js";
-import { NOT_READY, percent } from "./format.js";
+import { NOT_READY, signed } from "./format.js";
 
-const share = (value) => (value === null ? NOT_READY : `${Math.round(value * 100)}%`);
-const change = (value) => (value === null ? NOT_READY : percent(value));
+const share = (value) => (value === null ? NOT_READY : String(Math.round(value * 100)));
+const change = (value) => (value === null ? NOT_READY : signed(value));
 
 const ROWS = [
-  ["Hits", "Share of alerts after which the price went the rule's way", "hit_rate", share],
-  ["Mean", "Mean return, the rule's way positive", "mean", change],
-  ["Median", "Median return, the rule's way positive", "median", change],
-  ["For", "How far the price went the rule's way, mean", "mfe", change],
-  ["Against", "How far the price went against the rule, mean", "mae", change],
+  ["Hits %", "Share of alerts after which the price went the rule's way", "hit_rate", share],
+  ["Mean %", "Mean return, the rule's way positive", "mean", change],
+  ["Median %", "Median return, the rule's way positive", "median", change],
+  ["For %", "How far the price went the rule's way, mean", "mfe", change],
+  ["Against %", "How far the price went against the rule, mean", "mae", change],
 ];
 
 /** Which way a figure leans: returns by their sign. Pure. */
