@@ -34,6 +34,6 @@ def with_cooldowns(
     for name in rules.names if only is None else only:
         text = rules[name].to_toml()
         if name in cooldowns:
-            text = _COOLDOWN.sub(f'cooldown = "{cooldowns[name] // 1000}s"', text)
+            text = _COOLDOWN.sub(f'cooldown = "{cooldowns[name] // 1000}s"', text, count=1)
         texts.append(text)
     return RuleSet.parse("\n".join(texts), floors=rules.floors)

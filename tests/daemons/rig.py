@@ -84,7 +84,7 @@ async def running(
     symbols: int = 6,
     speed: float = 60.0,
     limits: Limits | None = None,
-    rules: str = "futures",
+    rules: RulesConfig | None = None,
 ) -> AsyncIterator[Rig]:
     """Starts it all behind a proxy, warmed up; stops it cleanly."""
     clock = SystemClock(speed)
@@ -100,7 +100,7 @@ async def running(
             exchange=there,
             store=StoreConfig(path=path),
             serve=ServeConfig(port=0),
-            rules=RulesConfig(name=rules, floors=False),
+            rules=rules or RulesConfig(floors=False),
         )
         ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(up(config, clock=clock, ready=ready))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from screener import RuleSet, cooldowns
+from screener import Rule, RuleSet, cooldowns
 from screenerd.model import RuleSwitch
 
 
@@ -18,3 +18,23 @@ def with_cooldowns(rules: RuleSet, switches: Mapping[str, RuleSwitch]) -> RuleSe
     return cooldowns.with_cooldowns(
         rules, {name: ms for name, ms in given.items() if ms is not None}
     )
+
+
+def without(rules: RuleSet, names: Collection[str]) -> RuleSet:
+    """The same rules but for those of these names; some have to be left."""
+    texts = [rule.to_toml() for rule in rules if rule.name not in names]
+    return RuleSet.parse("\n".join(texts), floors=rules.floors)
+
+
+def is_shadow(rule: Rule, symbol: str | None = None) -> bool:
+    """Whether alerts of a rule, or those it raises for a symbol, are only kept and scored."""
+    return rule.shadow if symbol is None else rule.for_symbol(symbol).shadow
+
+
+def with_shadow(rules: RuleSet, names: Collection[str]) -> RuleSet:
+    """The same rules, those of these names as shadow ones."""
+    texts = [rule.to_toml() for rule in rules]
+    for n, rule in enumerate(rules):
+        if rule.name in names and not is_shadow(rule):
+            texts[n] = texts[n].replace("[[rule]]\n", "[[rule]]\nshadow = true\n", 1)
+    return RuleSet.parse("\n".join(texts), floors=rules.floors)
