@@ -24,6 +24,7 @@ from screener import DataError, Drift
 from screener.cli import main
 from screener.drift import Difference
 from screenerd.clock import SystemClock
+from screenerd.config import RulesConfig
 from screenerd.demo.faults import Fault
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, RuleSwitch, Stamps
 from screenerd.store.sqlite import SqliteStore
@@ -490,8 +491,9 @@ async def test_a_run_with_faults(tmp_path: Path) -> None:
     rules, path = tmp_path / "often.toml", tmp_path / "a.db"
     rules.write_text(OFTEN, encoding="utf-8")
     named = screener.RuleSet.parse(OFTEN)
+    config = RulesConfig(name=str(rules), floors=False)
     frequent = (Fault.DROP_CLOSE, Fault.CORRECTED_CLOSE, Fault.REORDER_CLOSES, Fault.LATE_CLOSE)
-    async with running(path, symbols=12, speed=240, rules=str(rules)) as rig:
+    async with running(path, symbols=12, speed=240, rules=config) as rig:
         for step in range(12):
             for fault in frequent:
                 rig.faults.arm(fault, times=2)
