@@ -396,6 +396,7 @@ class Screen:
 
 
 def _given(candle: Candle) -> screener.Candle:
+    """A closed candle as the engine takes it: known since it was received, as a replay has it."""
     return screener.Candle(
         symbol=candle.symbol,
         open_time=candle.open_time,
@@ -408,6 +409,6 @@ def _given(candle: Candle) -> screener.Candle:
         trades=candle.trades,
         taker_buy_volume=candle.taker_buy_volume,
         taker_buy_quote_volume=candle.taker_buy_quote_volume,
-        event_time=candle.event_time,
+        event_time=candle.received_at or candle.event_time,
         source=candle.source,
     )
