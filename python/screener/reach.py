@@ -12,29 +12,41 @@ if TYPE_CHECKING:
 
 __all__ = ["is_indicator", "reach"]
 
-_NAME: Final = re.compile(r"(?P<kind>\w+?)(?:_(?P<window>[0-9]+[mhd]))?(?:\[(?P<lag>\w+)\])?")
-_INDICATOR: Final = re.compile(r"(?:rsi|macd|bb)_")
-_LONGEST: Final = 1440
+_NAME: Final = re.compile(
+    r"(?P<kind>[a-z][a-z0-9_]*?)_(?P<window>[0-9]+[mhd])\b(?:\[(?P<lag>[0-9]+[mhd])\])?"
+)
+_INDICATOR: Final = re.compile(r"\b(?:rsi|macd|bb)_")
+_SYMBOL: Final = re.compile(r'"[^"]*"')
 
 
 def reach(metrics: Iterable[str]) -> int:
-    """The newest minutes of which none may be missing for rules over these metrics to hold.
+    """The newest minutes that rules over these metrics look at: none may be missing.
+
+    With what a metric was some time ago, so long before that; of what is asked of all symbols, those
+    of each of them.
 
     Example:
         >>> reach(["price", "change_5m", "volume_ratio_1h"])
         120
+        >>> reach(["change_5m[15m]", "rank(change_1h - change_1h[5m])"])
+        65
     """
     return max(map(_reach, metrics), default=0)
 
 
 def _reach(metric: str) -> int:
-    found = _NAME.fullmatch(metric)
-    if found is None:
-        return _LONGEST
+    return max(map(_of_one, _NAME.finditer(_SYMBOL.sub("", metric))), default=0)
+
+
+def _of_one(found: re.Match[str]) -> int:
     window = length_in_minutes(found["window"])
-    return window * (2 if found["kind"] == "volume_ratio" else 1) + length_in_minutes(found["lag"])
+    ago = 0 if found["lag"] is None else length_in_minutes(found["lag"])
+    return window * (2 if found["kind"] == "volume_ratio" else 1) + ago
 
 
 def is_indicator(metric: str) -> bool:
-    """Whether it is computed over bars, and so looks back for longer than its window."""
-    return _INDICATOR.match(metric) is not None
+    """Whether it, or what it asks of all symbols, is computed over bars.
+
+    Those look back for longer than their window.
+    """
+    return _INDICATOR.search(metric) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from screener.cli.minutes import HeldMinutes, kept_minutes
 from screener.cli.output import iso, minute, print_lines, status, whole
 from screener.errors import DataError
 from screener.near import margins, near_misses
+from screener.preview.sources import joined
+from screener.reach import is_indicator, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Explained", "document", "explain", "explained", "nearest", "print_explained"]
 
 _MINUTE = 60_000
+_GRACE = 5_000
+_WARM = 120
 _MOST_NAMES = 10
 _MARKS = {r"^  yes": "green", r"^  no": "red", r"^  \?": "yellow"}
 
@@ -41,7 +45,7 @@ class Explained:
 
     Attributes:
         symbol: The symbol.
-        rule: The rule.
+        rule: The rule, as it is for the symbol.
         open_time: The newest minute it saw, ms.
         explanation: The truth table, with margins.
         metrics: The metrics the rule names.
@@ -111,10 +115,27 @@ def explained(asked: Asked, at: int | None, gaps: Gaps) -> Explained:
     """What the rule saw of the symbol; both have to be given."""
     if asked.symbol is None or asked.rule is None:
         raise wrong_usage("--symbol and --rule say what is explained; --near needs neither")
-    rule = asked.rules[asked.rule]
-    minutes = asked.minutes(alone=False)  # an error tells what other symbols there are
-    frame = next(iter(minutes.frames(None, None if at is None else at + _MINUTE)))
+    rule = asked.rules[asked.rule].for_symbol(asked.symbol)
+    if rule.among_all:
+        frame = _of_all(asked, rule, at)
+    else:
+        minutes = asked.minutes(alone=False)  # an error tells what other symbols there are
+        frame = next(iter(minutes.frames(None, None if at is None else at + _MINUTE)))
     return explain(frame, asked.rules, symbol=asked.symbol, rule=rule, at=at, gaps=gaps)
+
+
+def _of_all(asked: Asked, rule: Rule, at: int | None) -> pl.DataFrame:
+    """The minutes of all symbols that a rule looks at, of which what is kept is read no further."""
+    is_kept = asked.store is not None or asked.database is not None
+    if not is_kept:
+        return next(iter(asked.minutes(alone=False).frames(None, None)))
+    asked.minutes(alone=True)  # an error tells what other symbols there are
+    minutes = replace(asked, symbol=None).minutes(alone=False)
+    newest = minutes.newest() if at is None else at
+    start = None
+    if newest is not None and not any(map(is_indicator, rule.metrics)):
+        start = newest - (reach(rule.metrics) + _WARM) * _MINUTE
+    return joined(minutes.frames(start, None if at is None else at + _MINUTE))
 
 
 def nearest(
@@ -144,15 +165,27 @@ def nearest(
 def explain(
     frame: pl.DataFrame, rules: RuleSet, *, symbol: str, rule: Rule, at: int | None, gaps: Gaps
 ) -> Explained:
-    """What `rule` saw of `symbol` when only the rows known at `at` (ms) had come."""
+    """What `rule` saw of `symbol` when only the rows known at `at` (ms) had come.
+
+    Args:
+        frame: The symbol's minutes; those of all, where the rule asks something of all symbols.
+        rules: The set.
+        symbol: The symbol.
+        rule: The rule, as it is for the symbol.
+        at: Rows that were known later are left out, ms; by default none are.
+        gaps: As in `screener.replay`.
+    """
     engine = Engine(rules, gaps=gaps)
-    engine.warm_up(_known(frame, symbol, at))
+    known = _known(frame, symbol, at)
+    engine.warm_up(frame.filter(_known_by(frame, at)) if rule.among_all else known)
+    if rule.among_all:  # the newest minute is judged, whoever has not closed it
+        engine.advance(known["open_time"].max() + _MINUTE + _GRACE)  # type: ignore[operator]
     metrics, held = engine.metrics(symbol), engine.candles(symbol)
     return Explained(
         symbol=symbol,
         rule=rule,
         open_time=held["open_time"][-1],
-        explanation=margins(rules, rule.name, metrics),
+        explanation=margins(rules, rule.name, metrics, symbol=symbol),
         metrics={name: metrics[name] for name in rule.metrics},
         price=metrics["price"],
         pending=int(held["pending"].sum()),
@@ -166,19 +199,29 @@ def _known(frame: pl.DataFrame, symbol: str, at: int | None) -> pl.DataFrame:
     rows = frame.filter(pl.col("symbol") == symbol)
     if rows.is_empty():
         raise DataError(reason=f"there is no candle of {symbol!r}", remedy=_others(frame, symbol))
-    if at is None:
-        return rows
-    known_at = pl.col("open_time") + _MINUTE
-    if "event_time" in rows.columns:
-        known_at = pl.coalesce("event_time", known_at)
-    known = rows.filter(known_at <= at)
+    known = rows.filter(_known_by(rows, at))
     if known.is_empty():
-        first = rows.select(known_at.min()).item()
+        first = rows.select(_known_at(rows).min()).item()
         raise DataError(
             reason=f"no candle of {symbol!r} had closed at {minute(at)}",
             remedy=f"the first closes at {minute(first)}",
         )
     return known
+
+
+def _known_at(rows: pl.DataFrame) -> pl.Expr:
+    """When each row had come."""
+    import polars as pl
+
+    closes = pl.col("open_time") + _MINUTE
+    return pl.coalesce("event_time", closes) if "event_time" in rows.columns else closes
+
+
+def _known_by(rows: pl.DataFrame, at: int | None) -> pl.Expr:
+    """Whether each row had come by then."""
+    import polars as pl
+
+    return pl.lit(value=True) if at is None else _known_at(rows) <= at
 
 
 def _others(frame: pl.DataFrame, symbol: str) -> str:
@@ -206,6 +249,7 @@ def document(explained: Explained) -> dict[str, object]:
         "needs": [asdict(need) for need in table.needs],
         "told": table.told,
         "pending_minutes": explained.pending,
+        "enabled": explained.rule.enabled,
         "metrics": dict(explained.metrics),
     }
 
@@ -216,6 +260,9 @@ def print_explained(out: Console, explained: Explained) -> None:
     price = "-" if explained.price is None else whole(explained.price)
     headline = f"{rule.title}, {explained.symbol} at {minute(closed)} UTC, price {price}"
     print_lines(out, [Text(headline, style="bold"), *_table(explained)])
+    if not rule.enabled:
+        note = f"  it is off for {explained.symbol} (enabled = false): it is never told"
+        print_lines(out, [Text(note)])
     if explained.pending:
         note = (
             f"  {explained.pending:,} of the newest 1,440 minutes are missing: a rule that looks "

@@ -1,7 +1,8 @@
-"""What one symbol's candles raise: those that arrived in their order, or the final ones."""
+"""What candles raise, of one symbol or of all: as they arrived, or the final ones."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from screener._core import Engine
+from screener.conditions import asks_all, variants
 from screener.cooldowns import with_cooldowns
 from screener.drift.snapshot import Raised
 from screener.history.precedence import VALUES
@@ -20,18 +22,24 @@ if TYPE_CHECKING:
     from screener._core import Alert, Rule, RuleSet
     from screener.drift.snapshot import Switch
 
-__all__ = ["Replays", "Versions", "at_any_time", "final_of", "versions", "with_switches"]
+__all__ = ["GRACE", "Replays", "Versions", "final_of", "together", "versions", "with_switches"]
 
 MINUTE: Final = 60_000
+GRACE: Final = 5_000
+"""So long after its end a minute is judged among all symbols, whoever has not closed it, ms."""
+
+
+_BARS_OF: Final = re.compile(r"\b(?:rsi|macd|bb)_(?:[a-z]+_)?([0-9]+[mhd])\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """One symbol's minutes as they arrived, and as they are now.
+    """Minutes as they arrived, and as they are now: those of one symbol, or of all.
 
     Attributes:
-        rows: Every version, in order of arrival, with `judged` (whether anybody was to judge it)
-            and `unjournalled` (it is in the table of minutes alone).
+        rows: Every version, in order of arrival, with `judged` (whether anybody was to judge it),
+            `unjournalled` (it is in the table of minutes alone) and `kind` (``late``,
+            ``corrected``, ``pending``; null where it came in time).
         final: The last version of each minute, by time.
     """
 
@@ -63,26 +71,55 @@ def versions(journal: pl.DataFrame, candles: pl.DataFrame, judged_from: int) -> 
         ]
     ).sort("event_time", maintain_order=True)
     is_late_enough = pl.col("open_time") >= judged_from
+    rows = rows.with_columns(kind=_kind())
     return Versions(
         rows.with_columns(judged=is_late_enough & ~pl.col("unjournalled")),
         final_of(rows).with_columns(judged=is_late_enough),
     )
 
 
+def _kind() -> pl.Expr:
+    """What keeps a version of one symbol from having come in time."""
+    is_real = pl.col("source") != "synthetic"
+    came_before = is_real.cum_sum().over("open_time") > 1
+    is_late = (
+        pl.col("unjournalled")
+        | (pl.col("open_time") < pl.col("open_time").cum_max())
+        | (pl.col("event_time") >= pl.col("open_time") + MINUTE + GRACE)
+    )
+    return (
+        pl.when(~is_real)
+        .then(pl.lit("pending"))
+        .when(came_before)
+        .then(pl.lit("corrected"))
+        .when(is_late)
+        .then(pl.lit("late"))
+    )
+
+
+def together(parts: Sequence[Versions]) -> Versions:
+    """The versions of several symbols as they arrived."""
+    rows, final = (pl.concat(sides) for sides in ([p.rows for p in parts], [p.final for p in parts]))
+    return Versions(
+        rows.sort("event_time", maintain_order=True), final.sort("event_time", maintain_order=True)
+    )
+
+
 def final_of(rows: pl.DataFrame) -> pl.DataFrame:
     """The last version of each minute, by time, known when it closed."""
-    last = rows.unique("open_time", keep="last", maintain_order=True).sort("open_time")
+    keys = ["symbol", "open_time"]
+    last = rows.unique(keys, keep="last", maintain_order=True).sort("open_time", maintain_order=True)
     return last.with_columns(event_time=pl.col("open_time") + MINUTE)
 
 
 @dataclass(frozen=True, slots=True)
 class Replays:
-    """Replays versions of one symbol by some rules.
+    """Replays versions of one symbol, or of all, by some rules.
 
     Attributes:
         exchange: Part of every alert's id.
         bars: Closed bars from before the minutes, by their length.
-        before: Alerts from before, for their cooldowns.
+        before: Alerts from before with `known_at`, by that, for cooldowns.
     """
 
     exchange: str
@@ -92,15 +129,44 @@ class Replays:
     def alerts(self, rows: pl.DataFrame, rules: RuleSet) -> list[Raised]:
         """What rows raise, in their order; those that are not `judged` warm up."""
         engine = self._engine(rules)
-        if self.before.height:
-            engine.restore_alerts(self.before)
-        return [_raised(alert) for alert in chain.from_iterable(_fed(engine, rows))]
+        fed = self._fed(engine, rows, rules)
+        return [_raised(alert) for alert in chain.from_iterable(fed)]
 
-    def seen(self, rows: pl.DataFrame, rules: RuleSet, rule: Rule) -> dict[str, float | None]:
-        """What a rule saw after these rows: the values of an alert, by name."""
+    def _fed(self, engine: Engine, rows: pl.DataFrame, rules: RuleSet) -> Iterator[list[Alert]]:
+        """Feeds rows; alerts from before are known at once, or where edges are when they came.
+
+        An edge that was told while warming up is one that its cooldown let be told.
+        """
+        edges = [rule.name for rule in rules if any(o.trigger == "edge" for o in variants(rule))]
+        is_edge = pl.col("rule").is_in(edges)
+        plain = self.before.filter(~is_edge)
+        if plain.height:
+            engine.restore_alerts(plain)
+        among_all = asks_all(rules)
+        known = pl.max_horizontal("known_at", pl.col("triggered_at") + GRACE)
+        done = 0
+        steps = self.before.filter(is_edge).with_columns(known=known).sort("known")
+        for (at,), alerts in steps.group_by("known", maintain_order=True):
+            until = int(rows["event_time"].search_sorted(at, side="right"))
+            if until > done:
+                yield from _runs(engine, rows[done:until])
+                done = until
+            if among_all and done:
+                yield engine.advance(at)  # type: ignore[arg-type]
+            engine.restore_alerts(alerts)
+        yield from _runs(engine, rows[done:])
+        if among_all and rows.height:
+            yield engine.advance(_newest_close(rows) + GRACE)
+
+    def seen(
+        self, rows: pl.DataFrame, rules: RuleSet, symbol: str, rule: Rule
+    ) -> dict[str, float | None]:
+        """What a rule saw of a symbol after these rows: the values of an alert, by name."""
         engine = self._engine(rules)
         engine.warm_up(rows)
-        metrics = engine.metrics(rows["symbol"][0])
+        if rule.among_all:
+            engine.advance(_newest_close(rows.filter(symbol=symbol)) + GRACE)
+        metrics = engine.metrics(symbol)
         told = ("quote_volume", "change", "vcp")
         return {
             "price": metrics["price"],
@@ -110,11 +176,14 @@ class Replays:
 
     def reach_to(self, indicator: str, minute: object) -> bool:
         """Whether the bars that an indicator is of go on until a minute, ms."""
-        timeframe = indicator.rpartition("_")[2]
-        closes = self.bars.get(timeframe)
-        if closes is None or not isinstance(minute, int):
+        lengths = [found[1] for found in _BARS_OF.finditer(indicator)]
+        if not isinstance(minute, int) or any(length not in self.bars for length in lengths):
             return False
-        return bool(closes["open_time"][-1] + length_in_minutes(timeframe) * MINUTE >= minute)
+        ends = (
+            _newest_of_all(self.bars[length]) + length_in_minutes(length) * MINUTE
+            for length in lengths
+        )
+        return all(end >= minute for end in ends)
 
     def _engine(self, rules: RuleSet) -> Engine:
         engine = Engine(rules, exchange=self.exchange)
@@ -123,7 +192,16 @@ class Replays:
         return engine
 
 
-def _fed(engine: Engine, rows: pl.DataFrame) -> Iterator[list[Alert]]:
+def _newest_of_all(rows: pl.DataFrame) -> int:
+    """Until when rows of every symbol go on."""
+    return int(rows.group_by("symbol").max()["open_time"].min())  # type: ignore[arg-type]
+
+
+def _newest_close(rows: pl.DataFrame) -> int:
+    return int(rows["open_time"].max()) + MINUTE  # type: ignore[arg-type]
+
+
+def _runs(engine: Engine, rows: pl.DataFrame) -> Iterator[list[Alert]]:
     """Feeds rows run by run: those that are judged, and those that are not."""
     runs = rows.with_columns(run=pl.col("judged").rle_id())
     for run in runs.partition_by("run", maintain_order=True):
@@ -137,11 +215,6 @@ def with_switches(rules: RuleSet, switches: dict[str, Switch]) -> RuleSet:
     """The same rules with the cooldowns that are set for everybody."""
     set_for_all = {name: one.cooldown for name, one in switches.items()}
     return with_cooldowns(rules, {name: ms for name, ms in set_for_all.items() if ms is not None})
-
-
-def at_any_time(rules: RuleSet, names: Sequence[str]) -> RuleSet:
-    """Some of the rules, without cooldowns: they fire whenever they hold."""
-    return with_cooldowns(rules, dict.fromkeys(names, 0), names)
 
 
 def _raised(alert: Alert) -> Raised:

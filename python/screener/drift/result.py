@@ -23,6 +23,7 @@ Cause: TypeAlias = Literal[
     "pending",
     "rule changed",
     "cooldown",
+    "follows",
     "outside",
     "unsettled",
     "unknown",
@@ -73,6 +74,7 @@ class Drift:
     ``corrected`` (a version came later), ``pending`` (a minute was missing, and found later to be
     absent at the source), ``rule changed`` (another version of the rule was in force, or it was
     switched off), ``cooldown`` (an earlier difference of the symbol and rule shifts it),
+    ``follows`` (such a one does by an edge it began, by `repeat` or `max_per_hour`),
     ``outside`` (it needs minutes or alerts the database no longer has), ``unsettled`` (within the
     last minute of arrivals: it may not be stored yet) and ``unknown``: a fault.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from screener._core import RuleSet
 from screener.drift.result import Difference, Drift
@@ -11,9 +12,13 @@ from screener.history.times import DAY_MS, EARLIEST, LATEST, iso, opening, range
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
+    import polars as pl
+
+    from screener.drift.replayed import Replays, Versions
     from screener.drift.snapshot import Raised, Snapshot
+    from screener.drift.trials import Trials
     from screener.history.times import Moment
     from screener.types import Rules
 
@@ -92,39 +97,32 @@ def _compared(
     import polars as pl
 
     from screener.drift.causes import History, against_final, against_journal
-    from screener.drift.replayed import Replays, versions, with_switches
+    from screener.drift.replayed import with_switches
 
     switches = snapshot.switches()
     today = with_switches(rules, switches)
     judged_from = snapshot.judged_from()
     low = max(judged_from, EARLIEST if start is None else start)
-    warm, last = low - _WARM_UP, LATEST if end is None else end
+    warm = low - _warm_up(today)
+    last = LATEST if end is None else end
     kept_from = snapshot.oldest(snapshot.symbols()) or 0
     newest = snapshot.newest() or 0
-    history = History(today, _flipped(today), switches, newest, judged_from, kept_from)
+    history = History(
+        today, _flipped(today), switches, newest, judged_from, kept_from, snapshot.in_force()
+    )
     stored = snapshot.alerts(low)
     history.take(stored)
     raised = _by_symbol(stored, last)
-    before = snapshot.newest_alerts(low)
     # A minute is judged by what came before it, newer ones among it.
-    journal = snapshot.journal(warm, last if end is None else last + _WARM_UP)
-    arrived = journal.partition_by("symbol", as_dict=True)
-    followed = snapshot.followed_from()
+    read = _Read(snapshot, low, warm, last if end is None else last + _WARM_UP)
     found: list[Difference] = []
     counts = {"versions": 0, "raised": 0, "replayed": 0, "final": 0}
-    for symbol in symbols:
-        if on_symbol is not None:
-            on_symbol(symbol)
-        its = arrived.get((symbol,), journal.clear())
-        candles = snapshot.candles(symbol, warm, last if end is None else last + _WARM_UP)
-        known = versions(its, candles, max(low, followed.get(symbol, 0)))
-        replays = Replays(snapshot.exchange, snapshot.bars(symbol), before.filter(symbol=symbol))
-        replayed = _until(replays.alerts(known.rows, today), last)
-        final = _until(replays.alerts(known.final, today), last)
+    for symbol, its, trials in _looked_at(read, today, symbols, on_symbol):
+        replayed, final = (_of(trials, side, symbol, last) for side in (False, True))
         mine = raised.get(symbol, [])
-        found += against_journal(history, known, mine, replayed, replays)
-        found += against_final(today, known, replayed, final, replays)
-        counts["versions"] += known.rows.filter(pl.col("judged"), pl.col("open_time") < last).height
+        found += against_journal(history, trials, its.rows, mine, replayed)
+        found += against_final(trials, its.rows, replayed, final)
+        counts["versions"] += its.rows.filter(pl.col("judged"), pl.col("open_time") < last).height
         counts["raised"] += len(mine)
         counts["replayed"] += len(replayed)
         counts["final"] += len(final)
@@ -139,6 +137,89 @@ def _compared(
         differences=tuple(found),
         **counts,
     )
+
+
+@dataclass(slots=True)
+class _Read:
+    """Reads versions of minutes, as far as a comparison needs them."""
+
+    snapshot: Snapshot
+    low: int
+    warm: int
+    end: int
+    _journal: dict[Any, pl.DataFrame] = field(init=False)
+    _followed: dict[str, int] = field(init=False)
+    _before: pl.DataFrame = field(init=False)
+    _none: pl.DataFrame = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Reads what is read at once."""
+        journal = self.snapshot.journal(self.warm, self.end)
+        self._none = journal.clear()
+        self._journal = journal.partition_by("symbol", as_dict=True)
+        self._followed = self.snapshot.followed_from()
+        self._before = self.snapshot.alerts_before(self.warm, self.low)
+
+    def versions(self, symbol: str) -> Versions:
+        """Those of a symbol."""
+        from screener.drift.replayed import versions
+
+        candles = self.snapshot.candles(symbol, self.warm, self.end)
+        judged_from = max(self.low, self._followed.get(symbol, 0))
+        return versions(self._journal.get((symbol,), self._none), candles, judged_from)
+
+    def replays(self, symbols: Collection[str]) -> Replays:
+        """What replays those of some symbols."""
+        import polars as pl
+
+        from screener.drift.replayed import Replays
+
+        bars: dict[str, list[pl.DataFrame]] = {}
+        for symbol in symbols:
+            for length, closes in self.snapshot.bars(symbol).items():
+                bars.setdefault(length, []).append(closes)
+        joined = {length: pl.concat(parts) for length, parts in bars.items()}
+        before = self._before.filter(pl.col("symbol").is_in(list(symbols)))
+        return Replays(self.snapshot.exchange, joined, before)
+
+
+def _looked_at(
+    read: _Read, rules: RuleSet, symbols: list[str], on_symbol: Callable[[str], None] | None
+) -> Iterator[tuple[str, Versions, Trials]]:
+    """Each symbol with its versions and what tries causes: of itself, or of all at once."""
+    from screener.conditions import asks_all
+    from screener.drift.replayed import together
+    from screener.drift.trials import Trials
+
+    if not asks_all(rules):
+        for symbol in symbols:
+            if on_symbol is not None:
+                on_symbol(symbol)
+            its = read.versions(symbol)
+            yield symbol, its, Trials(rules, its, read.replays([symbol]))
+        return
+    known = {symbol: read.versions(symbol) for symbol in read.snapshot.symbols()}
+    trials = Trials(rules, together(list(known.values())), read.replays(known))
+    for symbol in symbols:
+        if on_symbol is not None:
+            on_symbol(symbol)
+        yield symbol, known[symbol], trials
+
+
+def _of(trials: Trials, final: bool, symbol: str, end: int) -> list[Raised]:  # noqa: FBT001
+    """A symbol's alerts of a replay, of minutes that open before the end."""
+    return [one for one in _until(trials.raised(final=final), end) if one.symbol == symbol]
+
+
+def _warm_up(rules: RuleSet) -> int:
+    """For how long minutes before the start are read, ms: as far as any rule looks back."""
+    from screener.conditions import variants
+    from screener.reach import reach
+
+    every = [one for rule in rules for one in variants(rule)]
+    looks = max((reach(one.metrics) for one in every), default=0)
+    hold = max((one.hold for one in every), default=0)
+    return max(_WARM_UP, (looks + 1) * _MINUTE + hold)
 
 
 def _nothing(kept_from: int, judged_from: int, newest: int) -> DataError:

@@ -33,10 +33,13 @@ _ALERTS = (
     "FROM alert_history WHERE exchange = ? AND triggered_at > ? "
     "ORDER BY triggered_at, symbol, alert_type"
 )
-_NEWEST_ALERTS = (
-    "SELECT symbol, alert_type, max(triggered_at) FROM alert_history "
+_ALERTS_BEFORE = (
+    "SELECT symbol, alert_type, triggered_at, json_extract(metadata, '$.stamps.received') "
+    "FROM alert_history WHERE exchange = ? AND triggered_at > ? AND triggered_at <= ? UNION "
+    "SELECT symbol, alert_type, max(triggered_at), max(triggered_at) FROM alert_history "
     "WHERE exchange = ? AND triggered_at <= ? GROUP BY symbol, alert_type"
 )
+_IN_FORCE = "SELECT name, time FROM first_seen WHERE name = 'rules' OR name LIKE 'rule:%'"
 _BARS = "SELECT timeframe, time, close FROM bars WHERE exchange = ? AND symbol = ? ORDER BY time"
 _SWITCHES = "SELECT rule_type, enabled, json_extract(config, '$.cooldown_ms') FROM alert_rules"
 _SYMBOLS = "SELECT DISTINCT symbol FROM {} WHERE exchange = ?"
@@ -159,11 +162,29 @@ class Snapshot:
         """The alerts raised after a moment, by time."""
         return [_raised(row) for row in self.connection.execute(_ALERTS, (self.exchange, after))]
 
-    def newest_alerts(self, until: int) -> pl.DataFrame:
-        """The newest alert of each symbol and rule up to a moment: what cooldowns count from."""
-        rows = self.connection.execute(_NEWEST_ALERTS, (self.exchange, until)).fetchall()
-        schema = {"symbol": pl.String, "rule": pl.String, "triggered_at": pl.Int64}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+    def alerts_before(self, after: int, until: int) -> pl.DataFrame:
+        """The alerts in (after, until], and the newest before of each symbol and rule.
+
+        They are what cooldowns count from; `known_at` is when what raised them arrived, ms.
+        """
+        asked = (self.exchange, after, until, self.exchange, after)
+        rows = self.connection.execute(_ALERTS_BEFORE, asked).fetchall()
+        schema = {
+            "symbol": pl.String, "rule": pl.String, "triggered_at": pl.Int64, "known_at": pl.Int64,
+        }  # fmt: skip
+        return pl.DataFrame(rows, schema=schema, orient="row").sort("known_at")
+
+    def in_force(self) -> dict[tuple[str, str], int]:
+        """Since when rules are in force, by name and version, ms; those of the start are not in."""
+        known = dict(self.connection.execute(_IN_FORCE))
+        first = known.pop("rules", None)
+        since: dict[tuple[str, str], int] = {}
+        for told, time in known.items():
+            _, _, told = told.partition(":")
+            name, _, version = told.rpartition(":")
+            if first is not None and time > first:
+                since[name, version] = time
+        return since
 
     def switches(self) -> dict[str, Switch]:
         """What is changed of the rules now, by rule."""

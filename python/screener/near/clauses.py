@@ -1,14 +1,16 @@
 """Clauses as numbers: whether each holds and by how much, for one row of metrics or for a million.
 
-A clause's canonical text is an expression of Python's grammar, so Python's own parser reads it; its
-meaning is SPEC section 5's: what is not ready or not finite makes a clause undefined, which is NaN
-here. Pure.
+A clause's canonical text is an expression of Python's grammar but for what a metric was
+(`change_5m[15m]`), so Python's own parser reads it; its meaning is SPEC section 5's: what is not
+ready or not finite makes a clause undefined, which is NaN here. What is asked of all symbols
+(`rank(change_5m)`) is a number of its name like any metric. Pure.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
+import re
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -41,6 +43,8 @@ _COMPARE: Final[dict[type[ast.cmpop], Callable[[Floats, Floats], NDArray[np.bool
     ast.NotEq: operator.ne,
 }
 _EXTREMES: Final[dict[str, np.ufunc]] = {"min": np.minimum, "max": np.maximum}
+_TERM: Final = re.compile(r"\b(?:rank|pct_rank|breadth|vs)\(|\w+\[\w+\]")
+_BRACKET: Final = re.compile(r'"[^"]*"|[()]')
 
 
 @lru_cache(maxsize=1024)
@@ -50,13 +54,41 @@ def read(text: str) -> ast.expr:
     Raises:
         RuleError: It has something in it whose margin nobody can tell.
     """
+    plain, terms = _plain(text)
     try:
-        tree = ast.parse(text, mode="eval").body
+        tree = ast.parse(plain, mode="eval").body
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise _unreadable(text) from error
-    if not all(_is_known(node) for node in ast.walk(tree)):
-        raise _unreadable(text)
+    for node in ast.walk(tree):
+        if not _is_known(node):
+            raise _unreadable(text)
+        if isinstance(node, ast.Name):
+            node.id = terms.get(node.id, node.id)
     return tree
+
+
+def _plain(text: str) -> tuple[str, dict[str, str]]:
+    """The text with a word in place of each term that is more than a word; the terms by word."""
+    pieces: list[str] = []
+    terms: dict[str, str] = {}
+    at = 0
+    while (found := _TERM.search(text, at)) is not None:
+        end = _closing(text, found.end()) if found[0].endswith("(") else found.end()
+        word = f"term_{len(terms)}_of_clause"
+        terms[word] = text[found.start() : end]
+        pieces += (text[at : found.start()], word)
+        at = end
+    return "".join([*pieces, text[at:]]), terms
+
+
+def _closing(text: str, at: int) -> int:
+    """Behind the bracket that closes the one that ends at a place."""
+    depth = 1
+    for found in _BRACKET.finditer(text, at):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if not depth:
+            return found.end()
+    return len(text)
 
 
 def _is_known(node: ast.AST) -> bool:

@@ -167,13 +167,17 @@ def _signed(text: str) -> str:
     return text if not text or text.startswith("-") or text == "0" else f"+{text}"
 
 
-def margins(rules: RuleSet, rule: str, metrics: Mapping[str, float | None]) -> Margins:
+def margins(
+    rules: RuleSet, rule: str, metrics: Mapping[str, float | None], *, symbol: str | None = None
+) -> Margins:
     """Why a rule holds or does not, and by how much: `RuleSet.explain` with margins.
 
     Args:
         rules: The set.
         rule: The rule's name.
-        metrics: As in `RuleSet.evaluate`: what `Engine.metrics` gives, or an alert's evidence.
+        metrics: As in `RuleSet.evaluate`: what `Engine.metrics` gives, or an alert's evidence. What
+            a rule asks of all symbols goes by its name, such as ``rank(change_5m)``.
+        symbol: For whom, where the rule has overrides.
 
     Returns:
         The clauses with their margins and the nearest miss; print it.
@@ -197,10 +201,14 @@ def margins(rules: RuleSet, rule: str, metrics: Mapping[str, float | None]) -> M
           yes  when  2 * quote_volume_5m >= quote_volume_15m  800k >= 600k  +200k   +25.0%
           would have fired with change_5m +0.08 % (1 instead of 0.92)
     """
-    table = rules.explain(rule, metrics)
-    values = {name: metrics.get(name) for name in rules[rule].metrics}
+    table = rules.explain(rule, metrics, symbol=symbol)
+    whole = rules[rule]
+    its = whole if symbol is None else whole.for_symbol(symbol)
+    values = {name: metrics.get(name) for name in its.metrics}
     clauses = tuple(_margin(clause, values) for clause in table.clauses)
-    needs = () if table.holds or table.not_ready else _needs(rules, table, values)
+    needs: tuple[Need, ...] = ()
+    if not (table.holds or table.not_ready):
+        needs = _needs(lambda row: rules.explain(rule, row, symbol=symbol), table, values)
     return Margins(
         rule, table.holds, clauses, tuple(table.not_ready), _distance(table.holds, clauses), needs
     )
@@ -258,7 +266,9 @@ def _known(value: Any) -> float | None:
 
 
 def _needs(
-    rules: RuleSet, table: Explanation, metrics: Mapping[str, float | None]
+    explain: Callable[[Mapping[str, float | None]], Explanation],
+    table: Explanation,
+    metrics: Mapping[str, float | None],
 ) -> tuple[Need, ...]:
     """Values at which every clause holds, found clause by clause and tried on the rule itself."""
     values = dict(metrics)
@@ -270,7 +280,7 @@ def _needs(
             if found is None:
                 return ()
             values |= found
-        table = rules.explain(table.rule, values)
+        table = explain(values)
         if table.holds:
             return tuple(
                 Need(name, was, needed)

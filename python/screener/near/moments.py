@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from screener.moments import length_in_minutes
 from screener.near.clauses import read, share, truth
 from screener.outcomes.frames import milliseconds
 from screener.reach import reach
@@ -72,11 +73,12 @@ class Looked:
 
 
 def looked_at(frame: pl.DataFrame, names: list[str], gaps: Gaps) -> Looked:
-    """The minutes of a frame of one symbol, with these metrics of each."""
+    """The minutes of a frame of one symbol, with these metrics of each, now or of some time ago."""
     symbol = frame["symbol"][0]
     if "closed" in frame.columns:
         frame = frame.filter(pl.col("closed").fill_null(value=True))
-    seen = windows(frame, names or None, gaps=gaps)
+    now = dict.fromkeys(name.partition("[")[0] for name in names)
+    seen = windows(frame, list(now) or None, gaps=gaps)
     opens = seen["open_time"].to_numpy()
     given = milliseconds(frame, "open_time")
     is_real = pl.lit(value=True)
@@ -87,10 +89,25 @@ def looked_at(frame: pl.DataFrame, names: list[str], gaps: Gaps) -> Looked:
     is_pending = ~np.isin(opens, given.to_numpy()) & (gaps == "pending")
     numbers = opens // _MINUTE
     newest = np.maximum.accumulate(np.where(is_pending, numbers, np.iinfo(np.int64).min // 2))
-    metrics = {
-        name: seen[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names
-    }
-    return Looked(symbol, opens + _MINUTE, metrics, has_real, numbers - newest)
+    settled = numbers - newest
+    metrics = {}
+    for name in names:
+        metric, _, ago = name.partition("[")
+        values = seen[metric].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        if ago:
+            was_judged = has_real & (settled >= reach([metric]))
+            lag = length_in_minutes(ago.removesuffix("]"))
+            values = _then(np.where(was_judged, values, np.nan), numbers, lag)
+        metrics[name] = values
+    return Looked(symbol, opens + _MINUTE, metrics, has_real, settled)
+
+
+def _then(values: Floats, numbers: Ints, ago: int) -> Floats:
+    """What values were so many minutes ago, NaN where that minute is not there."""
+    if not len(values):
+        return values
+    place = np.minimum(np.searchsorted(numbers, numbers - ago), len(numbers) - 1)
+    return np.where(numbers[place] == numbers - ago, values[place], np.nan)
 
 
 def nearest(
@@ -101,17 +118,22 @@ def nearest(
     Args:
         looked: The symbol's minutes.
         rules: The set.
-        name: The rule.
+        name: The rule; where it is off for the symbol there are none.
         low: Minutes that open earlier are not asked for, ms.
         high: Nor are those that open later or then.
         apart: Minutes closer than this to each other or to one at which the rule held are one
             moment, ms.
         limit: How many at most.
     """
-    table = rules.explain(name, {})
+    rule = rules[name].for_symbol(looked.symbol)
+    if not rule.enabled:
+        return
+    table = rules.explain(name, {}, symbol=looked.symbol)
     trees = [read(clause.text) for clause in table.clauses]
     distance, failing = _distances(trees, looked)
-    judged = looked.is_real & (looked.settled >= reach(rules[name].metrics))
+    # What a metric was is known or not since then.
+    looks = reach(metric for metric in rule.metrics if "[" not in metric)
+    judged = looked.is_real & (looked.settled >= looks)
     for metric in table.not_ready:
         judged &= ~np.isnan(looked.metrics[metric])
     judged &= ~np.isnan(distance)
@@ -125,7 +147,7 @@ def nearest(
             return
         metrics = {
             metric: None if np.isnan(value := looked.metrics[metric][best]) else float(value)
-            for metric in rules[name].metrics
+            for metric in rule.metrics
         }
         time = int(looked.times[best])
         yield Moment(looked.symbol, name, time, float(distance[best]), int(failing[best]), metrics)

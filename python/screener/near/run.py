@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from screener._core import RuleSet
-from screener.errors import DataError
+from screener.conditions import asks_all, variants
+from screener.errors import DataError, RuleError
 from screener.history.times import EARLIEST, LATEST, opening, range_ms
 from screener.near.margins import margins
 from screener.near.result import NearMisses
@@ -41,7 +42,8 @@ def near_misses(
     """List the moments at which rules came nearest to firing without it.
 
     A moment is near by its worst clause: by how much that falls short, as a share of the larger of
-    its two values. Minutes at which a rule could not be judged are left out.
+    its two values. Minutes at which a rule could not be judged are left out. It is the condition
+    that is near, as it is for the symbol: `hold`, `trigger` and the like play no part.
 
     Args:
         candles: As in `preview`: a frame as for `replay`, frames one after the other, or a
@@ -63,7 +65,8 @@ def near_misses(
     Raises:
         CandleError: For the first row of a frame that is not valid.
         DataError: A frame cannot be used, the range cannot be, or an option is none.
-        RuleError: For rules that cannot be, or that have a clause whose margin cannot be told.
+        RuleError: For rules that cannot be, that ask something of all symbols, or that have a
+            clause whose margin cannot be told.
 
     Example:
         >>> import screener
@@ -71,7 +74,6 @@ def near_misses(
         >>> found.frame.columns[:4]
         ['symbol', 'rule', 'time', 'distance']
     """
-    from screener.near.clauses import read
     from screener.near.moments import looked_at, nearest
     from screener.preview.run import length_ms
     from screener.preview.sources import frames_of
@@ -85,9 +87,9 @@ def near_misses(
     named = rules if isinstance(rules, RuleSet) else RuleSet.load(rules, floors=floors)
     names = list(dict.fromkeys(named.names if only is None else only))
     for name in names:
-        for clause in named.explain(name, {}).clauses:
-            read(clause.text)
-    metrics = list(dict.fromkeys(one for name in names for one in named[name].metrics))
+        _check(named, name)
+    its = (one for name in names for one in variants(named[name]))
+    metrics = list(dict.fromkeys(metric for one in its for metric in one.metrics))
     found: list[Moment] = []
     for frame in frames_of(candles, low, high):
         for part in frame.partition_by("symbol", maintain_order=True):
@@ -102,8 +104,28 @@ def near_misses(
     return NearMisses(_frame([_row(named, one) for one in found]))
 
 
+def _check(rules: RuleSet, name: str) -> None:
+    """Whether near misses of a rule can be told, of every symbol.
+
+    Raises:
+        RuleError: They cannot.
+    """
+    from screener.near.clauses import read
+
+    if asks_all([rules[name]]):
+        raise RuleError(
+            reason="its near misses cannot be told: it asks something of all symbols",
+            rule=name,
+            suggestion="name the others with only=, or give rules without it; explain tells of it",
+        )
+    for one in variants(rules[name]):
+        alone = RuleSet.parse(one.to_toml(), floors=rules.floors)
+        for clause in alone.explain(name, {}).clauses:
+            read(clause.text)
+
+
 def _row(rules: RuleSet, moment: Moment) -> dict[str, Any]:
-    table = margins(rules, moment.rule, moment.metrics)
+    table = margins(rules, moment.rule, moment.metrics, symbol=moment.symbol)
     failing = [clause for clause in table.clauses if clause.held is False]
     worst = min(failing, key=lambda clause: clause.share or 0.0)
     return {

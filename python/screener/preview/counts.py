@@ -10,7 +10,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from screener._core import RuleSet
+    from screener._core import Rule, RuleSet
     from screener.preview.judged import Judge
 
 __all__ = ["NEAR_MS", "by_hour", "by_rule", "count_moves", "find_storms", "overlaps"]
@@ -77,7 +77,7 @@ def by_rule(
                 "silent_from": since,
                 "judged": spans.minutes,
                 "judged_symbols": spans.symbols,
-                "unjudged": judge.candles.minutes - spans.minutes,
+                "unjudged": judge.unjudged(rule.name),
             }
         )
     return pl.DataFrame(rows, schema=_RULES)
@@ -174,11 +174,11 @@ def _pairs(
 ) -> Iterator[tuple[str, np.ndarray, str, str, np.ndarray]]:
     symbols = pl.concat([alerts["symbol"], others["symbol"]]).unique().sort()
     own = {rule.name: _keys(alerts.filter(rule=rule.name), symbols) for rule in rules}
-    versions = {rule.version for rule in rules}
+    same = [_identity(rule) for rule in rules]
     foreign = {
         rule.name: _keys(others.filter(rule=rule.name), symbols)
         for rule in against or ()
-        if rule.version not in versions
+        if _identity(rule) not in same
     }
     for name, mine in own.items():
         for other, theirs in own.items():
@@ -186,6 +186,12 @@ def _pairs(
                 yield name, mine, other, "set", theirs
         for other, theirs in foreign.items():
             yield name, mine, other, "against", theirs
+
+
+def _identity(rule: Rule) -> tuple[object, ...]:
+    """What is the same of two rules that raise the same alerts."""
+    others = (([*patterns], one.version, one.enabled) for patterns, one in rule.overrides)
+    return rule.version, rule.enabled, *others
 
 
 def _keys(alerts: pl.DataFrame, symbols: pl.Series) -> np.ndarray:

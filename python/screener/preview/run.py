@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from screener._core import RuleSet
+from screener.conditions import asks_all
 from screener.errors import DataError
 from screener.history.times import MINUTE_MS, opening, range_ms
 from screener.moments import length_in_minutes
 from screener.preview.judged import Judge
 from screener.preview.result import Preview
-from screener.preview.sources import WARM_UP_MS, frames_of
+from screener.preview.sources import WARM_UP_MS, frames_of, in_two_frames, joined
 from screener.replay import replay
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def preview(
         rules: A `RuleSet`, a preset's name, or the path of a ``.toml`` file.
         candles: A frame as for `replay`, or frames one after the other, each with all candles of
             its symbols; they are read one at a time. Or a `screener.history.Store`, of which
-            every symbol is read, with the day before `start`.
+            every symbol is read, with the day before `start`. Rules that ask something of all
+            symbols need all frames at once: they are joined first, and take the memory of all.
         floors: Whether floors are on, of `rules` and `others` that are names or paths.
         gaps: As in `replay`.
         start: Rows that open before it only warm up; by default nothing does.
@@ -90,7 +92,10 @@ def preview(
         else RuleSet.load(others, floors=floors)
     )
     seen = _Seen(named, against, low, high, gaps, exchange, Judge(named, gaps, high))
-    for frame in frames_of(candles, low, high):
+    frames = frames_of(candles, low, high)
+    if asks_all(named) or (against is not None and asks_all(against)):
+        frames = iter([joined(frames)])
+    for frame in frames:
         seen.take(frame, on_symbol)
     return seen.concluded(silence, storm)
 
@@ -129,24 +134,24 @@ class _Seen:
         """Replays a frame, and asks at which minutes rules could be judged."""
         from screener.outcomes.frames import milliseconds
 
-        found = self._replayed(frame, self.rules)
-        self.alerts.append(found)
+        self.alerts.append(self._replayed(frame, self.rules))
         if self.against is not None:
             others = self._replayed(frame, self.against)
             self.others.append(others.select("symbol", "rule", "triggered_at"))
+        among_all = asks_all(self.rules)
         for (symbol,), part in frame.partition_by(
             "symbol", as_dict=True, maintain_order=True, include_key=True
         ).items():
             name = str(symbol)
             if name in self.firsts:
-                raise DataError(
-                    reason=f"{name!r} is in two of the frames",
-                    remedy="give all candles of a symbol in one frame",
-                )
+                raise in_two_frames(name)
             if on_symbol is not None:
                 on_symbol(name)
             self.firsts[name] = int(milliseconds(part, "open_time").min())  # type: ignore[arg-type]
-            self.judge.look(part, self.start)
+            if not among_all:
+                self.judge.look(part, self.start)
+        if among_all:
+            self.judge.look(frame, self.start)
 
     def _replayed(self, frame: pl.DataFrame, rules: RuleSet) -> pl.DataFrame:
         """The alerts of minutes before the end; what comes later cannot change them."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from screener.history.store import Store
     from screener.types import ArrowFrame
 
-__all__ = ["WARM_UP_MS", "DatabaseMinutes", "StoredMinutes", "among", "frames_of"]
+__all__ = ["WARM_UP_MS", "DatabaseMinutes", "StoredMinutes", "among", "frames_of",
+           "in_two_frames", "joined"]
 
 WARM_UP_MS: Final = DAY_MS
 """The longest window: so much is read before the start."""
@@ -159,3 +160,40 @@ def frames_of(
         frame = as_polars(part)
         refuse_missing(frame, ("symbol", "open_time"), "give candles as screener.replay takes them")
         yield frame
+
+
+def joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """All frames as one; null where a frame lacks a column that another has.
+
+    Raises:
+        DataError: A symbol is in two of them, or columns of one name cannot be one.
+    """
+    import polars as pl
+
+    from screener.history.precedence import empty
+
+    parts: list[pl.DataFrame] = []
+    seen: set[str] = set()
+    for frame in frames:
+        names = set(frame["symbol"].cast(pl.String).unique())
+        if twice := sorted(names & seen):
+            raise in_two_frames(twice[0])
+        seen |= names
+        parts.append(frame.with_columns(pl.col("symbol").cast(pl.String)))
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        return pl.concat(parts, how="diagonal_relaxed") if parts else empty()
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            reason=f"the frames cannot be one: {error}",
+            remedy="give their columns the same types: rules ask something of all symbols at once",
+        ) from error
+
+
+def in_two_frames(symbol: str) -> DataError:
+    """What is said of a symbol that comes twice."""
+    return DataError(
+        reason=f"{symbol!r} is in two of the frames",
+        remedy="give all candles of a symbol in one frame",
+    )

@@ -170,15 +170,17 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def explained(seen: Mapping[str, Any], rule: Rule, rules: RuleSet) -> dict[str, Any]:
-    """What a rule sees in a row of a snapshot, with margins."""
+    """What a rule sees in a row of a snapshot, with margins, as it is for the symbol."""
+    symbol = seen["symbol"]
+    rule = rule.for_symbol(symbol)
     metrics = {name: seen.get(name) for name in rule.metrics}
     return {
-        "symbol": seen["symbol"],
+        "symbol": symbol,
         "timestamp": iso(seen["open_time"] + MINUTE_MS),
         "price": seen["price"],
         "title": rule.title,
         "version": rule.version,
-        **margins(rules, rule.name, metrics).to_dict(),
+        **margins(rules, rule.name, metrics, symbol=symbol).to_dict(),
     }
 
 
