@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import screener
 from screener import DataError, RuleError, RuleSet
 from screener.cli import main
+from screener.conditions import failed
 from screener.history import Store
 from screener.near.clauses import margin, read, share, truth
 from screener.reach import reach
@@ -298,8 +299,9 @@ def test_signs_and_bounds(sign: str, left: float, right: float) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "change_5m[15m] > 1",
-        "vs('BTCUSDT', change_1h) > 0",
+        "change_5m[15m > 1",
+        "rank(change_1h > 0",
+        "rank(change_1h)(3) > 0",
         "f(x) > 1",
         "a < b < c",
         "1 +",
@@ -309,6 +311,107 @@ def test_signs_and_bounds(sign: str, left: float, right: float) -> None:
 def test_what_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(RuleError, match="margins cannot be told of the clause"):
         read(text)
+
+
+OTHERS = RuleSet.parse(
+    """
+[[rule]]
+name = "turns"
+timeframe = "5m"
+when = "change_5m > change_5m[15m] + 0.05 and default(volume_5m[20m], 1) > 0 and rsi_5m[5m] < 60"
+
+[[rule.override]]
+symbols = ["MARMOT*"]
+when = "change_15m[1h] >= 0.3 and up_streak[3m] < 2"
+cooldown = "1h"
+
+[[rule.override]]
+symbols = ["TURNIPUSDT"]
+enabled = false
+"""
+)
+
+
+@pytest.mark.parametrize("symbol", ["TEACUPUSDT", "MARMOTUSDT", "TURNIPUSDT"])
+@pytest.mark.parametrize("gaps", ["pending", "absent"])
+def test_what_metrics_were_and_overrides_are_as_the_engine_has_them(
+    symbol: str, gaps: Literal["pending", "absent"]
+) -> None:
+    """Near or held is every minute that the engine can judge, and it holds where that fires."""
+    frame = with_holes(of(symbol))
+    found = screener.near_misses(frame, OTHERS, apart="1m", limit=100_000, gaps=gaps).frame
+    fails = set(screener.replay(frame, failed(OTHERS), gaps=gaps).alerts["triggered_at"])
+    assert set(found["time"]) == fails
+    if symbol == "TURNIPUSDT":
+        assert not fails
+        return
+    assert len(fails) > 500
+    row = found.row(len(found) // 2, named=True)
+    engine = screener.Engine(OTHERS, gaps=gaps)
+    engine.warm_up(frame.filter(pl.col("open_time") < row["time"]))
+    table = screener.margins(OTHERS, "turns", engine.metrics(symbol), symbol=symbol)
+    assert table.distance == pytest.approx(row["distance"], rel=1e-9)
+    assert table.told == row["told"]
+    assert ("change_15m[1h]" in str(table)) == (symbol == "MARMOTUSDT")
+
+
+AMONG = RuleSet.parse(
+    """
+[[rule]]
+name = "leads"
+timeframe = "5m"
+when = 'rank(change_5m) <= 2 and vs("TEACUPUSDT", change_1h) > -9 and breadth(not change_5m > 0) < 1'
+
+[[rule]]
+name = "alone"
+timeframe = "5m"
+when = "change_5m > 0.1"
+
+[[rule.override]]
+symbols = ["B*"]
+when = "pct_rank(max(change_5m, change_15m)) > 0.5"
+"""
+)
+
+
+def test_margins_of_what_is_asked_of_all_symbols() -> None:
+    seen = {
+        "rank(change_5m)": 5, 'vs("TEACUPUSDT", change_1h)': -1.0,
+        "breadth(not change_5m > 0)": 0.25, "pct_rank(max(change_5m, change_15m))": 0.25,
+    }  # fmt: skip
+    table = screener.margins(AMONG, "leads", seen)
+    assert [clause.margin for clause in table.clauses] == [-3, 8, 0.75]
+    assert table.told == "would have fired with rank(change_5m) -3 (2 instead of 5)"
+    own = screener.margins(AMONG, "alone", seen, symbol="BUSDT")
+    assert own.distance == 0.5
+    assert [need.metric for need in own.needs] == ["pct_rank(max(change_5m, change_15m))"]
+    assert screener.margins(AMONG, "alone", seen).not_ready == ("change_5m",)
+
+
+@pytest.mark.parametrize("name", ["leads", "alone"])
+def test_near_misses_of_what_is_asked_of_all_symbols_are_refused(name: str) -> None:
+    with pytest.raises(RuleError, match="it asks something of all symbols") as told:
+        screener.near_misses(of("TEACUPUSDT"), AMONG, only=[name])
+    assert told.value.rule == name
+    assert "give rules without it" in str(told.value)
+
+
+def test_the_command_explains_what_is_asked_of_all_symbols(run: Command, tmp_path: Path) -> None:
+    """What it shows at an alert's minute is the alert's evidence, of files and of a store."""
+    path = tmp_path / "my.toml"
+    path.write_text(AMONG.to_toml(), encoding="utf-8")
+    frame = market().filter(pl.col("open_time") < START + 400 * MINUTE)
+    frame.write_parquet(tmp_path / "a.parquet")
+    store = Store(tmp_path / "store")
+    for part in frame.partition_by("symbol"):
+        store.merge(part)
+    alert = screener.replay(frame, AMONG).alerts.filter(rule="leads").row(-1, named=True)
+    at = alert["triggered_at"]
+    for source in ((tmp_path / "a.parquet",), ("--store", tmp_path / "store")):
+        asked = ("--symbol", alert["symbol"], "--rule", "leads", "--rules", path)
+        told = json.loads(run(*source, *asked, "--at", at, "--json")[1])
+        assert told["holds"]
+        assert {k: v for k, v in alert["evidence"].items() if k in told["metrics"]} == told["metrics"]
 
 
 def test_what_is_refused() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from screener._core import Rule
 
-__all__ = ["asks_all", "bare", "ended", "readiness", "variants", "with_conditions"]
+__all__ = ["asks_all", "bare", "ended", "failed", "readiness", "variants", "with_conditions"]
 
 _RULE: Final = '[[rule]]\nname = {name}\ntimeframe = "{timeframe}"\ncooldown = "0m"\n{told}\n'
 _OVERRIDE: Final = "[[rule.override]]\nsymbols = {symbols}\n{told}\n"
@@ -71,14 +71,23 @@ def bare(rules: RuleSet, names: Iterable[str] | None = None) -> RuleSet:
     return with_conditions(rules, lambda one: _whole(one, floors=rules.floors), names)
 
 
+def failed(rules: RuleSet, names: Iterable[str] | None = None) -> RuleSet:
+    """Rules that are told whenever it is known that a rule does not hold."""
+    return with_conditions(rules, lambda one: _fails(one, floors=rules.floors), names)
+
+
 def ended(rules: RuleSet, names: Iterable[str] | None = None) -> RuleSet:
     """Rules that are told whenever it is known that a rule does not hold, and that ends it."""
 
     def condition(rule: Rule) -> str:
-        fails = f"not ({_whole(rule, floors=rules.floors)})"
+        fails = _fails(rule, floors=rules.floors)
         return fails if rule.clear_when is None else f"{fails} and ({rule.clear_when})"
 
     return with_conditions(rules, condition, names)
+
+
+def _fails(rule: Rule, *, floors: bool) -> str:
+    return f"not ({_whole(rule, floors=floors)})"
 
 
 def _whole(rule: Rule, *, floors: bool) -> str:

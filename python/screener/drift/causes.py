@@ -33,6 +33,7 @@ _SAME: Final = 1e-9
 """Indicators may differ by so much, relatively: they look back further than what is kept."""
 _BARS_ASKED_FOR: Final = 60 * _MINUTE
 _BARS: Final = "it is of bars from before the minutes that are kept"
+_DID: Final[dict[Part, str]] = {"holds": "held", "fails": "failed", "ends": "ended"}
 _HOUR: Final = 60 * _MINUTE
 
 
@@ -310,9 +311,8 @@ def _parted(
     for part, earlier in trials.parted(key, since or 0):
         after = earlier in trials.at(part, rule.name, final=True)
         if told := _changed(trials, rows, part, earlier, after=after):
-            did = "held" if part == "holds" else "ended"
             cause, detail = told
-            return cause, f"it {did if after else f'had {did}'} at {utc(earlier[2])}: {detail}"
+            return cause, f"it {_DID[part]} at {utc(earlier[2])} {'now' if after else 'then'}: {detail}"
     return None
 
 
@@ -404,7 +404,7 @@ def _shifts(
         began = trials.begins_after(key, sides=sides)
         since = None if began is None or since is None else min(began, since)
     for one in others:
-        if one.triggered_at < at and (since is None or one.triggered_at > since):
+        if one.triggered_at < at and (since is None or one.triggered_at >= since):
             return "follows", f"follows the difference at {utc(one.triggered_at)}"
     return None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import polars as pl
 
-from screener.conditions import asks_all, bare, ended
+from screener.conditions import asks_all, bare, ended, failed
 from screener.reach import is_indicator, reach
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ __all__ = ["KINDS", "Key", "Part", "Trials"]
 Key: TypeAlias = tuple[str, str, int]
 """Symbol, rule and close of the minute, ms."""
 
-Part: TypeAlias = Literal["holds", "ends"]
-"""What is looked at of a rule: whether it holds, or whether it is known that it has ended."""
+Part: TypeAlias = Literal["holds", "fails", "ends"]
+"""What is looked at of a rule: whether it holds, whether it is known that it does not, or that it
+has ended. A minute that is corrected at once is judged twice, and may do more than one of them."""
 
 KINDS: Final[tuple[Cause, ...]] = ("late", "corrected", "pending")
 
+_MADE: Final = {"holds": bare, "fails": failed, "ends": ended}
 _MINUTE: Final = 60_000
 _AROUND: Final = 60
 _ENDLESS: Final = frozenset({"up_streak", "down_streak"})
@@ -78,7 +80,7 @@ class Trials:
         return self._held[part, name, final]
 
     def _of(self, part: Part, names: list[str]) -> RuleSet:
-        return bare(self.rules, names) if part == "holds" else ended(self.rules, names)
+        return _MADE[part](self.rules, names)
 
     def begins_after(self, key: Key, *, sides: Collection[bool]) -> int | None:
         """The last moment before an alert's at which nothing of the rule lasted, ms.
@@ -107,11 +109,14 @@ class Trials:
     def parted(self, key: Key, since: int) -> Iterator[tuple[Part, Key]]:
         """The moments from `since` to an alert's at which the two orders differ, by time."""
         symbol, name, at = key
+        rule = self.rules[name].for_symbol(symbol)
+        parts: list[Part] = ["holds"]
+        parts += ["fails"] if rule.hold else []
+        parts += ["ends"] if rule.trigger == "edge" else []
         found: list[tuple[int, Part]] = []
-        parts: tuple[Part, ...] = ("holds", "ends")
         for part in parts:
             one, other = (self.at(part, name, final=side) for side in (False, True))
-            found += [(t, part) for s, _, t in one ^ other if s == symbol and since <= t < at]
+            found += [(t, part) for s, _, t in one ^ other if s == symbol and since <= t <= at]
         for time, part in sorted(found):
             yield part, (symbol, name, time)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from screener._core import RuleSet
+from screener.conditions import variants
 from screener.replay import replay
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def distinct_rules(rule_sets: Sequence[RuleSet]) -> Distinct:
     return Distinct(
         texts=list(numbers),
         names=[by_text[text].name for text in numbers],
-        cooldown=min(rule.cooldown for rule in by_text.values()),
+        cooldown=min(one.cooldown for rule in by_text.values() for one in variants(rule)),
         sets=sets,
         floors=rule_sets[0].floors,
     )

@@ -9,7 +9,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from screener.backtest import Measures
-from screener.errors import DataError
+from screener.conditions import asks_all
+from screener.errors import DataError, RuleError
 from screener.moments import milliseconds
 from screener.sweep.progress import Steps, teller
 from screener.sweep.template import filled_rules, sets_of, text_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from screener._core import RuleSet
     from screener.moments import Moment
     from screener.sweep.passes import Distinct
     from screener.sweep.progress import OnProgress
@@ -77,7 +79,7 @@ def sweep(
         DataError: The parameters do not fit the template, there are none or too many, or the
             candles or an option cannot be used.
         RuleError: A set makes no rules; the reason tells which, line and column are those of the
-            text it is filled into.
+            text it is filled into. Or a rule asks something of all symbols, such as ``rank``.
         CandleError: For the first row of a symbol that is not valid, counted among its own rows.
 
     Example:
@@ -107,6 +109,7 @@ def sweep(
     sets = sets_of(text, parameters)
     _check_columns(list(sets[0]))
     rule_sets = filled_rules(text, sets, floors=floors)
+    _refuse_among_all(rule_sets)
     arguments = None if trade is None else arguments_of(trade)
     threads = _threads(workers)
     first = None if start is None else milliseconds(start, "start")
@@ -164,6 +167,16 @@ def _measure_types() -> dict[str, pl.DataType]:
         field.name: pl.Int64() if field.type == "int" else pl.Float64()
         for field in fields(Measures)
     }
+
+
+def _refuse_among_all(rule_sets: list[RuleSet]) -> None:
+    name = next((rule.name for rules in rule_sets for rule in rules if asks_all([rule])), None)
+    if name is not None:
+        raise RuleError(
+            reason="it asks something of all symbols, and a sweep sees one at a time",
+            rule=name,
+            suggestion="replay each set: screener.replay(candles, screener.fill_rules(...))",
+        )
 
 
 def _check_columns(names: list[str]) -> None:
