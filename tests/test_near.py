@@ -360,7 +360,9 @@ AMONG = RuleSet.parse(
 [[rule]]
 name = "leads"
 timeframe = "5m"
-when = 'rank(change_5m) <= 2 and vs("TEACUPUSDT", change_1h) > -9 and breadth(not change_5m > 0) < 1'
+when = '''
+  rank(change_5m) <= 2 and vs("TEACUPUSDT", change_1h) > -9 and breadth(not change_5m > 0) < 1
+'''
 
 [[rule]]
 name = "alone"
@@ -411,7 +413,9 @@ def test_the_command_explains_what_is_asked_of_all_symbols(run: Command, tmp_pat
         asked = ("--symbol", alert["symbol"], "--rule", "leads", "--rules", path)
         told = json.loads(run(*source, *asked, "--at", at, "--json")[1])
         assert told["holds"]
-        assert {k: v for k, v in alert["evidence"].items() if k in told["metrics"]} == told["metrics"]
+        assert {k: v for k, v in alert["evidence"].items() if k in told["metrics"]} == told[
+            "metrics"
+        ]
 
 
 def test_what_is_refused() -> None:

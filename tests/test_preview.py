@@ -225,6 +225,65 @@ def test_symbol_by_symbol_is_all_at_once(market: pl.DataFrame, tmp_path: Path) -
     same(screener.preview("futures", timed, others="classic", **options), whole)
 
 
+VARIED = """
+[[rule]]
+name = "lagged"
+timeframe = "5m"
+cooldown = "0m"
+when = "change_5m > change_15m[1h] and default(rsi_5m, 50) > 0"
+
+[[rule.override]]
+symbols = ["MARMOT*"]
+when = "change_8h > 0"
+
+[[rule.override]]
+symbols = ["TURNIPUSDT"]
+enabled = false
+
+[[rule]]
+name = "off"
+timeframe = "5m"
+enabled = false
+when = "change_5m > 0"
+"""
+AMONG = """
+[[rule]]
+name = "leads"
+timeframe = "5m"
+when = "rank(change_1h) == 1 and breadth(change_5m[2h] > 0) > 0.2"
+"""
+
+
+def test_what_metrics_were_overrides_and_rules_that_are_off(market: pl.DataFrame) -> None:
+    """A minute is judged once its windows are full, which is known by their lengths here."""
+    found = screener.preview(screener.RuleSet.parse(VARIED), market, others=None)
+    symbols, minutes = market["symbol"].n_unique(), market["open_time"].n_unique()
+    lagged, off = found.rules.iter_rows(named=True)
+    # 15 minutes end an hour ago; 8 hours end now. A window of n minutes is full at the nth.
+    expected = (symbols - 2) * (minutes - 74) + (minutes - 479)
+    assert (lagged["judged"], lagged["judged_symbols"]) == (expected, symbols - 1)
+    assert lagged["unjudged"] == (symbols - 1) * minutes - expected
+    assert (off["alerts"], off["judged"], off["unjudged"]) == (0, 0, 0)
+    assert "TURNIPUSDT" not in found.alerts["symbol"].to_list()
+    rules = screener.RuleSet.parse(VARIED.replace("change_8h > 0", "change_8h > 1"))
+    compared = screener.preview(screener.RuleSet.parse(VARIED), market, others=rules).overlap
+    assert ("lagged", "lagged") in list(compared.select("rule", "other").iter_rows())
+
+
+def test_what_is_asked_of_all_symbols_takes_all_frames_at_once(market: pl.DataFrame) -> None:
+    rules = screener.RuleSet.parse(AMONG)
+    whole = screener.preview(rules, market)
+    parts = screener.preview(rules, iter(market.partition_by("symbol")))
+    assert whole.alerts.equals(screener.replay(market, rules).alerts)
+    assert whole.alerts.height > 20
+    assert whole.alerts.equals(parts.alerts)
+    assert whole.rules.equals(parts.rules)
+    symbols, minutes = market["symbol"].n_unique(), market["open_time"].n_unique()
+    assert whole.rules["judged"].to_list() == [symbols * (minutes - 124)]
+    with pytest.raises(screener.DataError, match="in two of the frames"):
+        screener.preview(rules, [market, market])
+
+
 def test_a_rule_that_is_the_same_is_not_compared_with_itself(market: pl.DataFrame) -> None:
     alone = screener.preview("futures", market.filter(symbol="TEACUPUSDT"))
     assert set(alone.overlap["of"]) == {"set"}

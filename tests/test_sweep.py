@@ -231,6 +231,39 @@ def test_a_rule_no_parameter_touches_is_judged_once() -> None:
     assert [len(part) for part in share(distinct_rules(sets), 1000, 2)] == [11, 10]
 
 
+MANNER = """
+[[rule]]
+name = "r"
+timeframe = "5m"
+cooldown = "0m"
+when = "change_5m >= {up} and change_5m[15m] < {up}"
+clear_when = "change_5m < 0"
+max_per_hour = {most}
+
+[[rule.override]]
+symbols = ["M*"]
+when = "change_15m >= {up}"
+"""
+
+
+def test_rules_of_any_manner_and_overrides() -> None:
+    market = screener.demo_market(symbols=6, days=1)
+    tried = screener.sweep(MANNER, {"up": [0.2, 0.4], "most": [1, 4]}, market)
+    for row in tried.iter_rows(named=True):
+        rules = screener.fill_rules(MANNER, {"up": row["up"], "most": row["most"]})
+        assert row["alerts"] == screener.replay(market, rules).alerts.height > 0
+
+
+@pytest.mark.parametrize("place", ["when = 'rank(change_5m) <= {n}'", "when = 'change_5m > {n}'\n"
+    "[[rule.override]]\nsymbols = ['A*']\nwhen = 'breadth(change_5m > 0) > {n}'"])  # fmt: skip
+def test_what_is_asked_of_all_symbols_is_refused_before_any_work(place: str) -> None:
+    text = f'[[rule]]\nname = "leads"\ntimeframe = "5m"\n{place}'
+    with pytest.raises(screener.RuleError, match="asks something of all symbols") as told:
+        screener.sweep(text, {"n": [1, 2]}, None)  # type: ignore[arg-type]
+    assert told.value.rule == "leads"
+    assert "fill_rules" in str(told.value)
+
+
 def test_values_of_numpy_and_polars() -> None:
     plain = sweep(SURGE, {"up": [1, 2], "ratio": [0.5, 1.0]}, MARKET)
     assert sweep(SURGE, {"up": np.arange(1, 3), "ratio": pl.Series([0.5, 1])}, MARKET).equals(plain)

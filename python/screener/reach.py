@@ -22,8 +22,8 @@ _SYMBOL: Final = re.compile(r'"[^"]*"')
 def reach(metrics: Iterable[str]) -> int:
     """The newest minutes that rules over these metrics look at: none may be missing.
 
-    With what a metric was some time ago, so long before that; of what is asked of all symbols, those
-    of each of them.
+    With what a metric was some time ago, so long before that; of what is asked of all symbols,
+    those of each of them.
 
     Example:
         >>> reach(["price", "change_5m", "volume_ratio_1h"])

@@ -558,7 +558,9 @@ def disordered(path: Path, rules: screener.RuleSet, seed: int) -> Live:
             case 0:
                 live.delay(symbol, number, dice.choice([0.05, 0.12, 0.5, 2, 7, 45]))
             case 1:
-                values = dice.choice([{"high": 120.0, "close": 115.0}, {"low": 80.0, "close": 85.0}])
+                values = dice.choice(
+                    [{"high": 120.0, "close": 115.0}, {"low": 80.0, "close": 85.0}]
+                )
                 live.correct(symbol, number, dice.choice([0.03, 0.3, 3, 30]), **values)
             case 2:
                 live.absent(symbol, number, dice.choice([1.5, 6, 20]))
@@ -578,7 +580,9 @@ async def test_rules_of_any_manner_are_told_the_same_and_explained(
     assert found.of("journal") == ()
     assert found.faults == ()
     assert found.of("final")
-    parts = [drift(path, rules, start=a, end=b) for a, b in ((None, minute(170)), (minute(170), None))]
+    parts = [
+        drift(path, rules, start=a, end=b) for a, b in ((None, minute(170)), (minute(170), None))
+    ]
     assert [part.of("journal") for part in parts] == [(), ()]
     assert sum(part.raised for part in parts) == found.raised
 

@@ -301,9 +301,7 @@ def against_final(
     return found
 
 
-def _parted(
-    trials: Trials, rows: pl.DataFrame, rule: Rule, key: Key
-) -> tuple[Cause, str] | None:
+def _parted(trials: Trials, rows: pl.DataFrame, rule: Rule, key: Key) -> tuple[Cause, str] | None:
     """What made a rule hold or end at an earlier minute, where it tells of more than the newest."""
     if rule.trigger != "edge" and not rule.hold:
         return None
@@ -312,7 +310,10 @@ def _parted(
         after = earlier in trials.at(part, rule.name, final=True)
         if told := _changed(trials, rows, part, earlier, after=after):
             cause, detail = told
-            return cause, f"it {_DID[part]} at {utc(earlier[2])} {'now' if after else 'then'}: {detail}"
+            return (
+                cause,
+                f"it {_DID[part]} at {utc(earlier[2])} {'now' if after else 'then'}: {detail}",
+            )
     return None
 
 

@@ -99,7 +99,9 @@ def _kind() -> pl.Expr:
 
 def together(parts: Sequence[Versions]) -> Versions:
     """The versions of several symbols as they arrived."""
-    rows, final = (pl.concat(sides) for sides in ([p.rows for p in parts], [p.final for p in parts]))
+    rows, final = (
+        pl.concat(sides) for sides in ([p.rows for p in parts], [p.final for p in parts])
+    )
     return Versions(
         rows.sort("event_time", maintain_order=True), final.sort("event_time", maintain_order=True)
     )
@@ -108,7 +110,9 @@ def together(parts: Sequence[Versions]) -> Versions:
 def final_of(rows: pl.DataFrame) -> pl.DataFrame:
     """The last version of each minute, by time, known when it closed."""
     keys = ["symbol", "open_time"]
-    last = rows.unique(keys, keep="last", maintain_order=True).sort("open_time", maintain_order=True)
+    last = rows.unique(keys, keep="last", maintain_order=True).sort(
+        "open_time", maintain_order=True
+    )
     return last.with_columns(event_time=pl.col("open_time") + MINUTE)
 
 

@@ -206,7 +206,7 @@ def _looked_at(
         yield symbol, known[symbol], trials
 
 
-def _of(trials: Trials, final: bool, symbol: str, end: int) -> list[Raised]:  # noqa: FBT001
+def _of(trials: Trials, final: bool, symbol: str, end: int) -> list[Raised]:
     """A symbol's alerts of a replay, of minutes that open before the end."""
     return [one for one in _until(trials.raised(final=final), end) if one.symbol == symbol]
 

@@ -82,13 +82,13 @@ def _plain(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _closing(text: str, at: int) -> int:
-    """Behind the bracket that closes the one that ends at a place."""
+    """Behind the bracket that closes the one that ends at a place; at that place if none does."""
     depth = 1
     for found in _BRACKET.finditer(text, at):
         depth += {"(": 1, ")": -1}.get(found[0], 0)
         if not depth:
             return found.end()
-    return len(text)
+    return at
 
 
 def _is_known(node: ast.AST) -> bool:

@@ -86,7 +86,8 @@ def looked_at(frame: pl.DataFrame, names: list[str], gaps: Gaps) -> Looked:
         is_real = pl.col("source").fill_null("stream") != "synthetic"
     real = frame.select(pl.lit(given).filter(is_real))
     has_real = np.isin(opens, real.to_series().to_numpy())
-    is_pending = ~np.isin(opens, given.to_numpy()) & (gaps == "pending")
+    is_given = np.isin(opens, given.to_numpy())
+    is_pending = ~is_given & (gaps == "pending")
     numbers = opens // _MINUTE
     newest = np.maximum.accumulate(np.where(is_pending, numbers, np.iinfo(np.int64).min // 2))
     settled = numbers - newest
@@ -95,9 +96,9 @@ def looked_at(frame: pl.DataFrame, names: list[str], gaps: Gaps) -> Looked:
         metric, _, ago = name.partition("[")
         values = seen[metric].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if ago:
-            was_judged = has_real & (settled >= reach([metric]))
+            was_known = is_given & (settled >= reach([metric]))
             lag = length_in_minutes(ago.removesuffix("]"))
-            values = _then(np.where(was_judged, values, np.nan), numbers, lag)
+            values = _then(np.where(was_known, values, np.nan), numbers, lag)
         metrics[name] = values
     return Looked(symbol, opens + _MINUTE, metrics, has_real, settled)
 

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from screener.history.store import Store
     from screener.types import ArrowFrame
 
-__all__ = ["WARM_UP_MS", "DatabaseMinutes", "StoredMinutes", "among", "frames_of",
-           "in_two_frames", "joined"]
+__all__ = [
+    "WARM_UP_MS",
+    "DatabaseMinutes",
+    "StoredMinutes",
+    "among",
+    "frames_of",
+    "in_two_frames",
+    "joined",
+]
 
 WARM_UP_MS: Final = DAY_MS
 """The longest window: so much is read before the start."""
