@@ -4,6 +4,9 @@
 `explain` and `rulesets` compute what there is to tell; `output` lays it out and `files` writes it.
 `history` declares `fetch`, and `fetched` tells what came of it; `keeping` and `kept` do the same
 for `check`, `repair`, `undo`, `load` and `export`. `preview` declares `rules preview`.
+`authoring` declares `rules new`, `rules fmt` and `rules schema`: `starter` has the text of a new
+file, `formatting` the one layout of rules (`toml_text` keeps the comments), `schema` what editors
+read; `rule_fields` is their one list of fields.
 """
 
 import sys

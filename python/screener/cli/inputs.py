@@ -32,11 +32,14 @@ __all__ = [
     "QuoteVolume",
     "as_options",
     "filling",
+    "length",
     "load_rules",
     "moment",
+    "names_of",
     "read",
     "read_of",
     "rule_problem",
+    "rule_text",
     "wrong_usage",
 ]
 
@@ -76,6 +79,24 @@ def moment(text: str) -> int:
         return as_ms(text)
     except DataError as error:
         raise typer.BadParameter(f"{error.reason}: {error.remedy}") from error
+
+
+def length(text: str) -> int:
+    """Milliseconds of a length of time that an option was given."""
+    from screener.preview.run import length_ms
+
+    try:
+        return length_ms(text, "it")
+    except DataError as error:
+        raise typer.BadParameter(f"{text!r} is no length of time: {error.remedy}") from error
+
+
+def names_of(options: Sequence[str]) -> list[str]:
+    """The symbols that an option names, which may be repeated and hold several."""
+    names = [name for text in options for part in text.split(",") if (name := part.strip())]
+    if not names:
+        raise wrong_usage("--symbols names none")
+    return names
 
 
 # -- candles -------------------------------------------------------------------------------------
@@ -144,14 +165,28 @@ def load_rules(rules: str, *, floors: bool) -> RuleSet:
         raise
 
 
+def rule_text(content: bytes) -> str:
+    """The text of a file of rules.
+
+    Raises:
+        ScreenerError: This is no text.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        reason = f"this is no text in UTF-8 (byte {error.start})"
+        raise ScreenerError(reason=reason) from error
+
+
 def rule_problem(path: str, text: str, error: RuleError) -> str:
     """Where in a file what is wrong, the line with a caret, and what to write instead."""
     line, column = error.line or 1, error.column or 1
     rule = None if error.rule is None else f"rule {error.rule!r}"
     what = ", ".join(part for part in (rule, error.field) if part)
     message = f"{path}:{line}:{column}: {what}{what and ': '}{error.reason}"
-    lines = text.splitlines()
-    shown = lines[line - 1] if line <= len(lines) else ""
+    # Rules have lines as TOML has them, which are fewer than those of `splitlines`.
+    lines = text.split("\n")
+    shown = lines[line - 1].removesuffix("\r") if line <= len(lines) else ""
     number = str(line)
     caret = "".join(map(_blank, shown[: column - 1])) + "^"
     excerpt = f"  {number} | {shown}\n  {' ' * len(number)} | {caret}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from screener._core import RuleSet, preset, presets
-from screener.cli.inputs import load_rules, rule_problem
+from screener.cli.formatting import format_rules, length_text
+from screener.cli.inputs import load_rules, rule_problem, rule_text
 from screener.cli.output import print_table
-from screener.errors import RuleError
+from screener.errors import RuleError, ScreenerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from screener._core import Rule
 
-__all__ = ["Checked", "Shown", "check", "print_sets", "rule_objects", "show"]
+__all__ = ["Checked", "Shown", "check", "print_sets", "rule_objects", "show", "unknown_rule"]
 
 _SUFFIX = ".toml"
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +51,22 @@ class Checked:
 def show(name: str, source: str | None) -> Shown:
     """The set called `name`, or the rule of `source` (by default of any preset)."""
     if source is None and (name in presets() or name.endswith(_SUFFIX)):
-        text = preset(name) if name in presets() else load_rules(name, floors=True).to_toml()
+        if name in presets():
+            text = preset(name)
+        else:
+            text = format_rules(load_rules(name, floors=True).to_toml())
         return Shown(name, text, rule_objects(name))
     sources = presets() if source is None else [source]
     for candidate in sources:
         rules = load_rules(candidate, floors=True)
         if name in rules:
             found = [entry for entry in rule_objects(candidate) if entry["name"] == name]
-            return Shown(candidate, _toml(rules[name]), found)
-    raise _unknown(name, sources)
+            return Shown(candidate, format_rules(rules[name].to_toml()), found)
+    raise unknown_rule(name, sources)
 
 
-def _unknown(name: str, sources: list[str]) -> RuleError:
+def unknown_rule(name: str, sources: list[str]) -> RuleError:
+    """That no rule or set has this name, with the nearest one; to be raised."""
     rules = [rule for source in sources for rule in load_rules(source, floors=True).names]
     near = get_close_matches(name, [*sources, *rules], n=1)
     return RuleError(
@@ -97,31 +100,6 @@ def _object(plain: Rule, floored: Rule) -> dict[str, object]:
     }
 
 
-def _toml(rule: Rule) -> str:
-    """The rule to be read, copied and changed: a clause a line."""
-    fields = {
-        "name": rule.name,
-        "title": rule.title,
-        "timeframe": rule.timeframe,
-        "direction": rule.direction,
-        "severity": rule.severity,
-        "cooldown": _duration(rule.cooldown),
-    }
-    lines = [
-        f"{field} = {json.dumps(value, ensure_ascii=False)}" for field, value in fields.items()
-    ]
-    for field, condition in (("when", rule.when), ("floor", rule.floor)):
-        if condition is not None:
-            clauses = condition.replace(" and ", "\n  and ")
-            lines.append(f'{field} = """\n  {clauses}\n"""')
-    return "\n".join(["[[rule]]", *lines, ""])
-
-
-def _duration(milliseconds: int) -> str:
-    length, unit = next(known for known in _UNITS if milliseconds % known[0] == 0)
-    return f"{milliseconds // length}{unit}"
-
-
 # -- list ----------------------------------------------------------------------------------------
 
 
@@ -135,7 +113,7 @@ def print_sets(out: Console, sources: Iterable[str]) -> None:
             Text(rule.timeframe),
             Text(rule.direction),
             Text(rule.severity),
-            Text(_duration(rule.cooldown)),
+            Text(length_text(rule.cooldown)),
             Text("yes" if rule.floor else "no"),
         ]
         for source in sources
@@ -151,10 +129,9 @@ def print_sets(out: Console, sources: Iterable[str]) -> None:
 def check(path: str) -> Checked:
     """Whether the rules of a file can be loaded."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        reason = f"this is no text in UTF-8 (byte {error.start})"
-        return Checked([], f"{path}: {reason}", {"reason": reason})
+        text = rule_text(Path(path).read_bytes())
+    except ScreenerError as error:
+        return Checked([], f"{path}: {error.reason}", {"reason": error.reason})
     try:
         sets = [RuleSet.parse(text, floors=floors) for floors in (False, True)]
     except RuleError as error:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["file_error", "lock", "remove_scratch", "replace_file", "try_lock"]
+__all__ = ["file_error", "lock", "new_file", "remove_scratch", "replace_file", "try_lock"]
 
 _SCRATCH = ".screener-"
 _REMEDIES = {
@@ -49,20 +49,47 @@ def replace_file(target: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written; what was there before still is.
     """
+    with _scratch(target, content) as scratch:
+        if target.exists():
+            shutil.copymode(target, scratch)
+        scratch.replace(target)
+    _sync_folder(target.parent)
+
+
+def new_file(target: Path, content: bytes) -> None:
+    """Makes a file in one step where there is none; its bytes are on the disk by then.
+
+    Raises:
+        FileExistsError: There is one; it stays as it is.
+        OSError: It cannot be written.
+    """
+    with _scratch(target, content) as scratch:
+        try:
+            # Unlike a rename, a second name never takes the place of another file.
+            target.hardlink_to(scratch)
+        except FileExistsError:
+            raise
+        except OSError:
+            if os.path.lexists(target):
+                raise
+            # The file system has no second names.
+            scratch.replace(target)
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def _scratch(target: Path, content: bytes) -> Iterator[Path]:
+    """A synced file with this content beside the target, gone afterwards."""
     scratch = target.with_name(f"{_SCRATCH}{secrets.token_hex(8)}.tmp")
     try:
         with scratch.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, scratch)
-        scratch.replace(target)
-    except BaseException:
+        yield scratch
+    finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:
