@@ -444,3 +444,27 @@ shadow = true
     assert rule.shadow
     assert rule.among_all
     assert rule.version == rules["all"].version
+
+
+def every_rule() -> screener.RuleSet:
+    """A rule for each condition, told in one manner or another."""
+    manners = ['trigger = "edge"', 'hold = "2m"', "max_per_hour = 2", 'cooldown = "0m"']
+    rules = [
+        f'[[rule]]\nname = "r{number}"\ntimeframe = "5m"\nwhen = {when!r}\n{manners[number % 4]}\n'
+        for number, when in enumerate([*CONDITIONS, *AMONG])
+    ]
+    return screener.RuleSet.parse("\n".join(rules))
+
+
+@pytest.mark.parametrize("minute", range(1, 120))
+def test_no_alert_knows_the_future(minute: int) -> None:
+    rules, frame = every_rule(), market(11, 120, holes=True, delays=False)
+    cut = START + minute * MINUTE
+    worse = pl.when(pl.col("open_time") >= cut).then(1.1).otherwise(1.0)
+    changed = frame.with_columns(pl.col("high", "close", "volume", "quote_volume") * worse)
+    before = pl.col("triggered_at") <= cut
+    whole = screener.replay(frame, rules).alerts.filter(before)
+    short = screener.replay(frame.filter(pl.col("open_time") < cut), rules).alerts
+    assert whole.equals(short)
+    assert whole.equals(screener.replay(changed, rules).alerts.filter(before))
+    assert minute < 20 or not whole.is_empty()
