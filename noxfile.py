@@ -34,13 +34,16 @@ FIRST_ALERT_SECONDS = 900
 """Building included."""
 
 DIST = ROOT / "dist"
-PYTHON_CODE = ["python", "daemons/src", "tests", "benches", "noxfile.py"]
+PYTHON_CODE = ["python", "daemons/src", "tests", "benches", "examples", "noxfile.py"]
 TEST_TOOLS = [
     "aiohttp>=3.13",
     "deflate>=0.8",
     "duckdb>=1.3",
     "empyrical-reloaded>=0.5.12",
     "hypothesis>=6.150",
+    "ipykernel>=7",
+    "matplotlib>=3.10",
+    "nbclient>=0.10",
     "numpy>=2",
     "pandas>=3",
     "pyarrow>=20",

@@ -77,7 +77,8 @@ def scores(name: str, alerts: pl.DataFrame, candles: pl.DataFrame) -> str:
     mean, median = found["return"].mean(), found["return"].median()
     hits = (found["return"] > 0).mean()
     best, worst = found["mfe"].mean(), found["mae"].mean()
-    return f"{name:<10}{found.height:>8,}{hits:>8.1%}{mean:>+9.3f}{median:>+9.3f}{best:>8.2f}{worst:>8.2f}"
+    told = f"{name:<10}{found.height:>8,}{hits:>8.1%}{mean:>+9.3f}{median:>+9.3f}"
+    return f"{told}{best:>8.2f}{worst:>8.2f}"
 
 
 def main() -> None:
@@ -92,9 +93,8 @@ def main() -> None:
     for name, its in alerts.items():
         print(line(name, its, days))
     moves, lost = missed(alerts["futures"], alerts["quiet"])
-    print(
-        f"\nof {moves:,} moves that futures tells, quiet tells nothing of {lost:,} ({lost / moves:.1%})\n"
-    )
+    share = f"{lost} ({lost / moves:.1%})"
+    print(f"\nof {moves:,} moves that futures tells, quiet tells nothing of {share}\n")
     print("within 1h   n        hits     mean   median  at best at worst")
     for name, its in alerts.items():
         print(scores(name, its, candles))

@@ -483,6 +483,9 @@ def test_explain_takes_the_time_of_the_table(run: Command) -> None:
         "holds",
         "clauses",
         "not_ready",
+        "distance",
+        "needs",
+        "told",
         "pending_minutes",
         "metrics",
     ]

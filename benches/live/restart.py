@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import screener
 from screenerd.bus.memory import MemoryBus
 from screenerd.model import MINUTE_MS
 from screenerd.run import Roles, up
@@ -48,8 +49,9 @@ async def reopen(clock: stage.MarketClock, path: Path, state: Path | None) -> fl
     """Seconds until the engine is as it was."""
     began = time.monotonic()
     async with SqliteStore(path, clock) as store:
+        rules = screener.RuleSet.load("futures")
         screen = Screen(
-            MemoryBus(), store, clock, exchange="binance", floors=False, state_file=state
+            MemoryBus(), store, clock, exchange="binance", rules=rules, state_file=state
         )
         running = asyncio.create_task(screen.run())
         await screen.rebuilt.wait()

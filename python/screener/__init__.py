@@ -16,6 +16,7 @@ from screener._core import (
 )
 from screener.backtest import Atr, Backtest, backtest
 from screener.demo import demo_market
+from screener.drift import Drift, drift
 from screener.errors import (
     CandleError,
     DataError,
@@ -26,6 +27,8 @@ from screener.errors import (
     UnknownSymbolError,
 )
 from screener.klines import read_klines
+from screener.look import plot_alerts
+from screener.near import Margins, NearMisses, margins, near_misses
 from screener.outcomes import Scorecard, outcomes, scorecard
 from screener.preview import Preview, preview
 from screener.quality import KlineReport, inspect_klines
@@ -41,9 +44,12 @@ __all__ = [
     "CandleError",
     "Clause",
     "DataError",
+    "Drift",
     "Engine",
     "Explanation",
     "KlineReport",
+    "Margins",
+    "NearMisses",
     "Preview",
     "Replay",
     "Rule",
@@ -58,9 +64,13 @@ __all__ = [
     "__version__",
     "backtest",
     "demo_market",
+    "drift",
     "fill_rules",
     "inspect_klines",
+    "margins",
+    "near_misses",
     "outcomes",
+    "plot_alerts",
     "preview",
     "read_klines",
     "replay",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, final
 
 import polars as pl
+from matplotlib.figure import Figure
 
 from screener.types import ArrowFrame, Evaluate, Gaps, Rules
 
@@ -185,6 +186,7 @@ class Alert:
         """For a rule that asks something of all symbols: those not in time for the minute."""
     def to_dict(self) -> dict[str, object]:
         """All fields by name, in the order of a replay's columns."""
+    def _repr_html_(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -385,6 +387,32 @@ class Engine:
         Raises:
             StateError: The blob is damaged, foreign, or of a version that is not read.
         """
+    def plot(
+        self,
+        symbol: str,
+        alerts: ArrowFrame | Iterable[Alert] | None = None,
+        *,
+        minutes: int | None = None,
+        bar: str | None = None,
+    ) -> Figure:
+        """Draw the minutes it holds of a symbol: candles, volume and, given them, alerts.
+
+        Args:
+            symbol: The symbol.
+            alerts: What `update` or `update_many` gave, or a frame as `Replay.alerts`; those of
+                other symbols are left out. The engine keeps none itself.
+            minutes: How many of the newest minutes, at least 1; all by default.
+            bar: The length of a candle, such as ``"15m"``; by default the shortest of at most
+                240.
+
+        Returns:
+            A matplotlib figure, as `screener.plot_alerts` tells it.
+
+        Raises:
+            DataError: matplotlib is not installed (``pip install 'screener[plot]'``), or the
+                alerts, the minutes or the bar cannot be used.
+            UnknownSymbolError: The symbol has no candle.
+        """
 
 @final
 class RuleSet:
@@ -465,6 +493,7 @@ class RuleSet:
         """
     def to_toml(self) -> str:
         """The rules as TOML, canonical; `parse` reads it."""
+    def _repr_html_(self) -> str: ...
     def __getitem__(self, name: str, /) -> Rule: ...
     def __contains__(self, name: str, /) -> bool: ...
     def __len__(self) -> int: ...
@@ -523,7 +552,7 @@ class Rule:
         """Whether its alerts are only kept and scored, and not delivered."""
     @property
     def among_all(self) -> bool:
-        """Whether it asks something of all symbols (``rank``, ``pct_rank``, ``breadth``, ``vs``)."""
+        """Whether it asks something of all symbols, as ``rank`` or ``breadth`` do."""
     @property
     def overrides(self) -> list[tuple[list[str], Rule]]:
         """For which symbols, as patterns, it is another rule; the last that matches counts."""
@@ -543,7 +572,7 @@ class Rule:
         """Changes with the name, the rule, its cooldown, and its floor where it is on."""
     def to_toml(self) -> str:
         """The rule as TOML that reads back to the same."""
-
+    def _repr_html_(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
@@ -563,6 +592,7 @@ class Explanation:
     @property
     def not_ready(self) -> list[str]:
         """Metrics the rule needs and that are not ready."""
+    def _repr_html_(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
+    from matplotlib.figure import Figure
 
     from screener.moments import Moment
     from screener.types import ArrowFrame, Evaluate, Gaps, Rules
@@ -29,6 +30,39 @@ class Replay:
 
     alerts: pl.DataFrame
     stats: dict[str, int]
+
+    def _repr_html_(self) -> str:
+        """Alerts by rule and the last ones, for a notebook."""
+        from screener.look import replay_html
+
+        return replay_html(self)
+
+    def plot(
+        self,
+        candles: ArrowFrame,
+        symbol: str,
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        bar: str | None = None,
+        rules: Rules | None = None,
+    ) -> Figure:
+        """Draw the candles of a symbol and its alerts, as `screener.plot_alerts` does.
+
+        Args:
+            candles: What was replayed.
+            symbol: Whose.
+            start: The first moment shown.
+            end: The first not shown.
+            bar: The length of a candle, such as `"15m"`.
+            rules: What was replayed with, where it is no preset: which way each rule looks.
+
+        Returns:
+            A matplotlib figure; see `screener.plot_alerts`, also for the errors.
+        """
+        from screener.look import plot_alerts
+
+        return plot_alerts(self.alerts, candles, symbol, start=start, end=end, bar=bar, rules=rules)
 
 
 def replay(

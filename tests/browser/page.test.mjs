@@ -1,7 +1,9 @@
 /** The page in a real browser, on a real server with the built-in market. */
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 
 import axe from "axe-core";
@@ -13,6 +15,9 @@ import { until } from "./until.mjs";
 const SYMBOLS = 40;
 const SPEED = 120;
 const ARTEFACTS = new URL("artefacts/", import.meta.url).pathname;
+const SHADOW = "mine";
+const ruleFile = (when) =>
+  `[[rule]]\nname = "${SHADOW}"\ntimeframe = "5m"\nwhen = "${when}"\nshadow = true\n`;
 const PHONE = {
   viewport: { width: 360, height: 740 },
   isMobile: true,
@@ -25,7 +30,9 @@ let browser;
 
 before(async () => {
   await mkdir(ARTEFACTS, { recursive: true });
-  server = new Server({ speed: SPEED });
+  const folder = await mkdtemp(join(tmpdir(), "screener-rules-"));
+  server = new Server({ speed: SPEED, rules: join(folder, "mine.toml") });
+  await writeFile(server.rules, ruleFile("change_5m >= 0.1"));
   await server.start();
   browser = await launch();
 });
@@ -33,6 +40,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await server?.stop();
+  await rm(dirname(server.rules), { recursive: true });
 });
 
 /** A test on a page of its own, in which nothing may go wrong. */
@@ -275,6 +283,77 @@ visit("what the server refuses of a rule is told, and taken back", {}, async (pa
   page.wrong = page.wrong.filter((wrong) => !/status of 422/.test(wrong));
 });
 
+/** Scores of every rule, as they are hours after a start; the last rule has none yet. */
+async function scored(page) {
+  const { rules } = await server.get("api/rules");
+  const horizon = { n: 1234, missing: 6, hit_rate: 0.554, mean: 10.25, median: -0.04 };
+  const each = { ...horizon, profit_factor: 1.2, mfe: 12.31, mae: -11.24 };
+  const horizons = { "5m": { ...each, mean: null }, "15m": each, "1h": each, "4h": each };
+  const answer = {
+    horizons: Object.keys(horizons),
+    first: "2026-01-01T00:00:00.000Z",
+    last: "2026-01-31T00:00:00.000Z",
+    rules: rules.map(({ name, title, direction, shadow }, n) => ({
+      ...{ rule: name, title, direction, shadow, versions: 1, horizons },
+      alerts: n < rules.length - 1 ? 1240 : 0,
+    })),
+  };
+  await page.route("**/api/scorecard", (route) => route.fulfill({ json: answer }));
+}
+
+visit("what came after a rule's alerts stands beside it", { prepare: scored }, async (page) => {
+  await page
+    .getByRole("button", { name: /^Rules/ })
+    .first()
+    .click();
+  const table = page.locator("#rules li[data-rule=pioneer_bull] table");
+  await table.waitFor();
+  const cells = (row) => row.locator("th, td").allTextContents();
+  const rows = await Promise.all((await table.locator("tr").all()).map(cells));
+  assert.deepEqual(rows, [
+    ["1240 scored", "5m", "15m", "1h", "4h"],
+    ["Hits %", "55", "55", "55", "55"],
+    ["Mean %", "–", "+10.25", "+10.25", "+10.25"],
+    ["Median %", ...Array(4).fill("−0.04")],
+    ["For %", ...Array(4).fill("+12.31")],
+    ["Against %", ...Array(4).fill("−11.24")],
+  ]);
+  const colour = (name) =>
+    table.locator(`[data-tone=${name}]`).first().evaluate((cell) => getComputedStyle(cell).color);
+  assert.notEqual(await colour("good"), await colour("bad"));
+  const { rules } = await server.get("api/rules");
+  assert.equal(await page.locator("#rules table").count(), rules.length - 1);
+  await page.locator(`#rules li[data-rule=${SHADOW}] .shadow`).waitFor();
+  assert.equal(await page.locator("#rules .shadow").count(), 1);
+  await shot(page, "scores");
+});
+
+visit("a file of rules that changes is followed", {}, async (page) => {
+  await page
+    .getByRole("button", { name: /^Rules/ })
+    .first()
+    .click();
+  const rule = page.locator(`#rules li[data-rule=${SHADOW}]`);
+  await rule.getByText("change_5m ≥ 0.1").waitFor();
+  const kept = page.locator("#rules li[data-rule=pioneer_bull]");
+  await writeFile(server.rules, ruleFile("change_5m >= nothing"));
+  const fault = page.locator("#rules-fault");
+  await fault.waitFor();
+  assert.match(await fault.textContent(), /mine\.toml, line 4, column \d+: .*stay\.$/);
+  await kept.getByLabel("Cooldown").focus();
+  await writeFile(server.rules, ruleFile("change_5m >= 0.2"));
+  await rule.getByText("change_5m ≥ 0.2").waitFor();
+  assert.equal(await fault.isVisible(), false);
+  await writeFile(server.rules, ruleFile("change_5m >= 0.1"));
+  await rule.getByText("change_5m ≥ 0.1").waitFor();
+  // Its alerts are shadow ones: it has raised some, and none is in the feed.
+  const raised = async () =>
+    (await server.get(`api/alerts?type=${SHADOW}&shadow=true`)).total > 0;
+  await until(raised, { seconds: 60, what: "the shadow rule has raised an alert" });
+  assert.equal((await server.get(`api/alerts?type=${SHADOW}`)).total, 0);
+  assert.equal((await alerts(page)).filter(({ rule }) => rule === SHADOW).length, 0);
+});
+
 visit("comes back by itself after the server was killed", {}, async (page) => {
   page.serverIsDown = true;
   await server.kill();
@@ -294,7 +373,9 @@ visit("comes back by itself after the server was killed", {}, async (page) => {
   await until(arrived, { seconds: 60, what: "alerts arrive again" });
 });
 
-visit("on a phone: one part at a time, nothing beside the screen", PHONE, async (page) => {
+const SCORED_PHONE = { ...PHONE, prepare: scored };
+
+visit("on a phone: one part at a time, nothing beside the screen", SCORED_PHONE, async (page) => {
   const fits = async (what) => {
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.equal(width, 360, `${what} is as wide as the screen`);
@@ -332,6 +413,7 @@ visit("on a phone: one part at a time, nothing beside the screen", PHONE, async 
   await fits("the chart");
   await shot(page, "phone-chart");
   await tab("Rules").tap();
+  await page.locator("#rules table").first().waitFor();
   await fits("the rules");
   await shot(page, "phone-rules");
   await tab("Table").tap();
@@ -385,7 +467,7 @@ for (const [name, options, parts] of [
   // Rows that light up are mixed colours for a moment: here they do not.
   visit(
     `${name}: nothing keeps anybody out`,
-    { reducedMotion: "reduce", ...options },
+    { reducedMotion: "reduce", prepare: scored, ...options },
     async (page) => {
       await until(async () => (await alerts(page)).length > 0, { seconds: 60, what: "an alert" });
       for (const part of parts) {

@@ -20,9 +20,9 @@ async function freePort() {
 }
 
 export class Server {
-  /** @param {{speed: number, symbols?: number}} market what is built in */
-  constructor({ speed, symbols = 40 }) {
-    Object.assign(this, { speed, symbols, port: null, log: "" });
+  /** @param {{speed: number, symbols?: number, rules?: string}} market what is built in, a file */
+  constructor({ speed, symbols = 40, rules = null }) {
+    Object.assign(this, { speed, symbols, rules, port: null, log: "" });
   }
 
   get url() {
@@ -34,6 +34,7 @@ export class Server {
     this.port ??= await freePort();
     const [command, ...rest] = COMMAND.split(" ");
     const market = ["--speed", String(this.speed), "--symbols", String(this.symbols)];
+    if (this.rules) market.push("--rules-file", this.rules);
     this.process = spawn(command, [...rest, "up", "--demo", ...market], {
       env: {
         ...process.env,

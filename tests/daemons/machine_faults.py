@@ -21,16 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from killing import COUNTING_RULES, Left, Orders, Promise, compare, first_minutes, integrity
-from rig import NUMBERS
+from rig import drifted
 
 import screener
 from screenerd import cli, logs
 from screenerd.clock import SystemClock
 from screenerd.config import Config, ExchangeConfig, LogConfig, RulesConfig, StoreConfig
 from screenerd.demo.market import Market
-from screenerd.model import MINUTE_MS, Candle
+from screenerd.model import MINUTE_MS
 from screenerd.persist.service import Persist
 from screenerd.run import up
 from screenerd.serve.settings import ServeConfig
@@ -86,36 +85,22 @@ async def verdict(path: Path, market: Market) -> Verdict:
     promise = Promise(first, judged_from, min(newest.values()) + MINUTE_MS)
     found = compare(left, market, RULES, promise)
     stored = [alert.id for alert in left.alerts]
-    expected = replayed(left.journal, judged_from)
+    drift = drifted(path, screener.RuleSet.parse(RULES))
     wrong = [
         *found.minutes,
         *(f"{key}: stored twice" for key in found.doubled),
         *(f"{key}: not in both tables" for key in sorted(found.unjournalled)),
         *(f"{symbol}: missing" for symbol in _symbols(market) ^ first.keys()),
-        *(f"alert {id_}: lost" for id_ in expected - set(stored)),
-        *(f"alert {id_}: never was" for id_ in set(stored) - expected),
+        *(
+            f"{one.symbol} {one.rule} {one.triggered_at}: {'never was' if one.live else 'lost'}"
+            for one in drift.of("journal")
+        ),
         *(f"file: {line}" for line in integrity(path) if line != "ok"),
     ]
     if not found.late:  # then the order of arrival excuses nothing
         wrong += [f"alert {id_}: not as the market has it" for id_ in found.lost | found.extra]
     assert len(set(first.values())) == 1, first
     return Verdict(len(left.candles), frozenset(stored), wrong)
-
-
-def replayed(journal: list[Candle], judged_from: int) -> set[str]:
-    """Ids of the alerts that a replay of the journal raises by these rules."""
-    frame = pl.DataFrame(
-        {
-            "symbol": [candle.symbol for candle in journal],
-            "open_time": [candle.open_time for candle in journal],
-            "event_time": [candle.received_at for candle in journal],
-            "source": [candle.source for candle in journal],
-            **{name: [getattr(candle, name) for candle in journal] for name in NUMBERS},
-        }
-    )
-    rules = screener.RuleSet.parse(RULES)
-    alerts = screener.replay(frame, rules, exchange="binance", start=judged_from).alerts
-    return set(alerts["id"].to_list())
 
 
 def _symbols(market: Market) -> set[str]:

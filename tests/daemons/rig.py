@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 from proxy import Proxy, proxied
 
 import screener
+from screener import Drift
 from screenerd.clock import SystemClock
 from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
 from screenerd.demo import DemoExchange, Faults, Limits, Market
@@ -79,7 +79,12 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def running(
-    path: Path, *, symbols: int = 6, speed: float = 60.0, limits: Limits | None = None
+    path: Path,
+    *,
+    symbols: int = 6,
+    speed: float = 60.0,
+    limits: Limits | None = None,
+    rules: RulesConfig | None = None,
 ) -> AsyncIterator[Rig]:
     """Starts it all behind a proxy, warmed up; stops it cleanly."""
     clock = SystemClock(speed)
@@ -95,7 +100,7 @@ async def running(
             exchange=there,
             store=StoreConfig(path=path),
             serve=ServeConfig(port=0),
-            rules=RulesConfig(floors=False),
+            rules=rules or RulesConfig(floors=False),
         )
         ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(up(config, clock=clock, ready=ready))
@@ -128,66 +133,6 @@ async def stored(path: Path) -> tuple[list[Candle], list[Candle], set[str]]:
     return candles, journal, {alert.id for alert in alerts}
 
 
-def replayed(journal: list[Candle], judged_from: int) -> set[str]:
-    """Ids of the alerts a replay of the journal raises, in its order of arrival."""
-    arrival = [candle.received_at for candle in journal]
-    return set(_replay(journal, arrival, judged_from)["id"].to_list())
-
-
-def _replay(candles: list[Candle], at: list[int], judged_from: int) -> pl.DataFrame:
-    frame = pl.DataFrame(
-        {
-            "symbol": [candle.symbol for candle in candles],
-            "open_time": [candle.open_time for candle in candles],
-            "event_time": at,
-            "source": [candle.source for candle in candles],
-            **{name: [getattr(candle, name) for candle in candles] for name in NUMBERS},
-        }
-    )
-    return screener.replay(frame, exchange="binance", start=judged_from).alerts
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An alert that live and a replay of the final candles do not share, and why."""
-
-    symbol: str
-    rule: str
-    triggered_at: int
-    raised_live: bool
-    cause: str
-
-
-def differences(candles: list[Candle], journal: list[Candle], judged_from: int) -> list[Difference]:
-    """What a replay of the final candles tells otherwise than the journal's, with its cause."""
-    key = ("symbol", "rule", "triggered_at")
-    arrival = [candle.received_at for candle in journal]
-    live = set(_replay(journal, arrival, judged_from).select(key).rows())
-    closes = [candle.close_time for candle in candles]
-    final = set(_replay(candles, closes, judged_from).select(key).rows())
-    found: list[Difference] = []
-    for symbol, rule, at in sorted(live ^ final, key=lambda one: one[2]):
-        cause = _cause(journal, symbol, at) or _after(found, symbol, rule, at)
-        found.append(Difference(symbol, rule, at, (symbol, rule, at) in live, cause))
-    return found
-
-
-def _cause(journal: list[Candle], symbol: str, at: int) -> str:
-    """A minute in the day before that arrived, or changed, when this one had been judged."""
-    its = [candle for candle in journal if candle.symbol == symbol]
-    judged = next(n for n, candle in enumerate(its) if candle.close_time == at)
-    if any(candle.close_time > at for candle in its[:judged]):
-        return "late: its minute arrived after a newer one, and was not judged"
-    for candle in its[judged + 1 :]:
-        if at - 1441 * MINUTE_MS <= candle.open_time < at:
-            return "corrected" if candle.revision else "late"
-    return ""
-
-
-def _after(found: list[Difference], symbol: str, rule: str, at: int) -> str:
-    """An earlier difference shifts the cooldown of the alerts that follow it."""
-    shifted = any(
-        (one.symbol, one.rule) == (symbol, rule) and at - one.triggered_at <= 5 * MINUTE_MS
-        for one in found
-    )
-    return "cooldown: follows another difference" if shifted else ""
+def drifted(path: Path, rules: screener.RuleSet | str = "futures") -> Drift:
+    """What a daemon with floors off raised, against replays of what it stored."""
+    return screener.drift(path, rules, floors=False)

@@ -17,7 +17,7 @@ from screener.demo import demo_market
 from screener.history import database
 from screener.history.times import DAY_MS
 from screenerd.clock import SystemClock
-from screenerd.config import Config, ExchangeConfig, StoreConfig
+from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
 from screenerd.doctor import Check, examine
 from screenerd.model import MINUTE_MS, Candle, CandleBatch
 from screenerd.store import soundness
@@ -49,6 +49,24 @@ async def told(path: Path) -> Check:
     exchange = ExchangeConfig(rest_url=NOWHERE, stream_url=NOWHERE.replace("http", "ws"))
     found = await examine(Config(exchange=exchange, store=StoreConfig(path=path)))
     return next(check for check in found if check.name == "data")
+
+
+async def test_the_rules(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    exchange = ExchangeConfig(rest_url=NOWHERE, stream_url=NOWHERE.replace("http", "ws"))
+    config = Config(
+        exchange=exchange,
+        store=StoreConfig(path=tmp_path / "s.db"),
+        rules=RulesConfig(name="classic", files=(file,)),
+    )
+    for text, well, words in (
+        ('[[rule]]\nname = "x"\ntimeframe = "5m"\nwhen = "change_5m > 1"', True, "7 rules, 0 of"),
+        ("[[rule]]", False, f"{file}, line 1, column 1: "),
+    ):
+        file.write_text(text)
+        [found] = [check for check in await examine(config) if check.name == "rules"]
+        assert found.well is well
+        assert found.told.startswith(words)
 
 
 async def test_a_sound_store(tmp_path: Path) -> None:

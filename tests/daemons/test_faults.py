@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from rig import Rig, differences, replayed, running, stored
+from rig import Rig, drifted, running, stored
 
 from screenerd.demo.faults import Fault
 from screenerd.model import MINUTE_MS
@@ -61,19 +60,23 @@ FAULTS = {
 }
 
 
+def same_as_replayed(path: Path, alerts: set[str]) -> bool:
+    drift = drifted(path)
+    return drift.of("journal") == () and drift.raised == drift.replayed == len(alerts)
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", FAULTS)
 async def test_nothing_is_lost(name: str, tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     async with running(path) as rig:
-        judged_from = rig.roles.screen.judged_from
         await rig.minutes(1)
         await FAULTS[name](rig)
         await rig.minutes(2)
-    candles, journal, alerts = await stored(path)
+    candles, _, alerts = await stored(path)
     assert len(candles) > 6 * 1440
     assert rig.missing_or_wrong(candles) == []
-    assert alerts == replayed(journal, judged_from)
+    assert same_as_replayed(path, alerts)
 
 
 @pytest.mark.asyncio
@@ -85,10 +88,10 @@ async def test_a_lost_minute_is_marked_absent(tmp_path: Path) -> None:
         rig.faults.lose_minute(symbol, lost)
         await rig.minutes(6)
         assert rig.faults.happened[Fault.LOSE_MINUTE] > 0
-    candles, journal, alerts = await stored(path)
+    candles, _, alerts = await stored(path)
     [absent] = [candle for candle in candles if candle.source == "synthetic"]
     assert (absent.symbol, absent.open_time) == (symbol, lost)
-    assert alerts == replayed(journal, rig.roles.screen.judged_from)
+    assert same_as_replayed(path, alerts)
 
 
 @pytest.mark.asyncio
@@ -118,7 +121,7 @@ async def test_a_corrected_close_is_found_by_reading_again(tmp_path: Path) -> No
     assert len(revised) == 3
     assert {candle.source for candle in revised} == {"rest"}
     assert len([candle for candle in journal if candle.revision]) == 3
-    assert alerts == replayed(journal, rig.roles.screen.judged_from)
+    assert same_as_replayed(path, alerts)
 
 
 @pytest.mark.asyncio
@@ -149,12 +152,12 @@ async def test_an_hour_with_faults_equals_its_replay(tmp_path: Path) -> None:
         rig.faults.disarm()
         await rig.minutes(40)
         by_rule = rig.roles.screen.status.by_rule
-    candles, journal, alerts = await stored(path)
+    candles, _, alerts = await stored(path)
     assert rig.missing_or_wrong(candles) == []
     assert len(alerts) > 50
     assert len(by_rule) == 10, by_rule
-    assert alerts == replayed(journal, rig.roles.screen.judged_from)
-    named = differences(candles, journal, rig.roles.screen.judged_from)
-    assert named
-    assert [one for one in named if not one.cause] == []
-    print(len(alerts), "alerts;", Counter(one.cause for one in named))
+    assert same_as_replayed(path, alerts)
+    drift = drifted(path)
+    assert drift.of("final")
+    assert drift.faults == ()
+    print(drift)

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from rig import Rig, replayed, running, stored
+from rig import Rig, drifted, running, stored
 
 from screenerd.demo import Limits
 from screenerd.demo.faults import Fault
@@ -23,7 +23,8 @@ async def whole(rig: Rig) -> None:
     assert rig.missing_or_wrong(candles) == []
     keys = [(one.symbol, one.open_time, one.revision) for one in journal]
     assert len(set(keys)) == len(keys)
-    assert alerts == replayed(journal, rig.roles.screen.judged_from)
+    drift = drifted(rig.path)
+    assert (drift.of("journal"), drift.replayed) == ((), len(alerts))
 
 
 def troubles(rig: Rig) -> set[str]:

@@ -219,8 +219,8 @@ async def judged(path: Path, clock: MovedClock, batches: Sequence[CandleBatch]) 
     """Screens and stores what comes, as one process does."""
     bus = MemoryBus()
     async with SqliteStore(path, clock) as store:
-        rules = str(path.with_name("rules.toml"))
-        screening = Screen(bus, store, clock, exchange="binance", rules=rules, floors=False)
+        rules = screener.RuleSet.load(path.with_name("rules.toml"))
+        screening = Screen(bus, store, clock, exchange="binance", rules=rules)
         persisting = Persist(bus, store, clock)
         async with asyncio.TaskGroup() as group:
             working = group.create_task(screening.run())

@@ -20,6 +20,7 @@ from screenerd.persist.service import Persist
 from screenerd.screen.service import NAME, Screen
 from screenerd.store.sqlite import SqliteStore
 
+RULES = screener.RuleSet.load("futures")
 COLUMNS = [field for field in Candle.__slots__ if field in screener.demo_market(symbols=1).columns]
 
 
@@ -42,7 +43,7 @@ async def screen(path: Path, clock: MovedClock, given: Sequence[CandleBatch]) ->
     """Screens and stores; gives the alerts."""
     bus = MemoryBus()
     async with SqliteStore(path, clock) as store:
-        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+        screening = Screen(bus, store, clock, exchange="binance", rules=RULES)
         told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
         persisting = Persist(bus, store, clock)
         async with asyncio.TaskGroup() as group:
@@ -117,7 +118,7 @@ async def test_metrics_are_told_of_what_has_closed(tmp_path: Path, market: pl.Da
     told = bus.subscribe("test", Metrics, limit=100)
     given = list(batches(market))[:30]
     async with SqliteStore(tmp_path / "s.db", clock) as store:
-        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+        screening = Screen(bus, store, clock, exchange="binance", rules=RULES)
         task = asyncio.create_task(screening.run())
         await screening.rebuilt.wait()
         for batch in given:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rig import running
 from scripted import MovedClock
-from test_screen_service import batches, expected
+from test_screen_service import RULES, batches, expected
 
 import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
@@ -72,7 +72,7 @@ async def screen(
     bus, file = MemoryBus(), folder / "a.engine"
     kept = file.exists()
     async with SqliteStore(folder / "a.db", clock) as store:
-        screening = Screen(bus, store, clock, exchange="binance", floors=False, state_file=file)
+        screening = Screen(bus, store, clock, exchange="binance", rules=RULES, state_file=file)
         told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
         persisting = Persist(bus, store, clock)
 
@@ -115,7 +115,7 @@ async def test_bars_reach_the_engine_and_who_left_leaves_it(tmp_path: Path) -> N
     day = 1440 * MINUTE_MS
     closes = tuple((first - first % day - n * day, 100.0 + n % 7) for n in range(400, 0, -1))
     async with SqliteStore(tmp_path / "a.db", clock) as store:
-        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+        screening = Screen(bus, store, clock, exchange="binance", rules=RULES)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(screening.run())
@@ -140,7 +140,7 @@ async def test_the_history_of_a_symbol_that_is_listed_later_raises_nothing(tmp_p
     cut = (alerts[len(alerts) // 2] - start) // MINUTE_MS
     clock, bus = MovedClock(start - 1440 * MINUTE_MS), MemoryBus()
     async with SqliteStore(tmp_path / "a.db", clock) as store:
-        screening = Screen(bus, store, clock, exchange="binance", floors=False)
+        screening = Screen(bus, store, clock, exchange="binance", rules=RULES)
         told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
         async with asyncio.TaskGroup() as group:
             group.create_task(screening.run())

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from served import RULES, SYMBOLS, Served, an_alert, serving
 
+import screener
 from screenerd.model import MINUTE_MS, Health, RuleSwitch, Trouble, Unfollowed
 from screenerd.serve.endpoint import ARROW
 from screenerd.store.port import StoreError
@@ -447,3 +448,39 @@ async def test_every_answer_carries_what_protects_it(served: Served) -> None:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert "Server" not in answer.headers
+
+
+async def test_a_rule_is_explained_by_the_engines_own_metrics(served: Served) -> None:
+    asked = {"symbol": SYMBOLS[2], "rule": "pioneer_bull"}
+    assert (await served.get("/api/explain", params=asked))[0] == 404
+    await served.publish_metrics()
+    for name in RULES.names:
+        status, value, _ = await served.get("/api/explain", params=asked | {"rule": name})
+        assert status == 200
+        metrics = served.engine.metrics(SYMBOLS[2])
+        expected = screener.margins(RULES, name, metrics)
+        assert {key: value[key] for key in expected.to_dict()} == expected.to_dict()
+        assert (value["symbol"], value["price"]) == (SYMBOLS[2], metrics["price"])
+        assert value["timestamp"] == iso(served.now)
+        assert value["version"] == RULES[name].version
+        table = RULES.explain(name, metrics)
+        assert [one["held"] for one in value["clauses"]] == [one.held for one in table.clauses]
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "field"),
+    [
+        ({"symbol": "BTCUSDT"}, 422, "rule"),
+        ({"rule": "pioneer_bull"}, 422, "symbol"),
+        ({"symbol": "BTCUSDT", "rule": "pioner_bull"}, 404, "rule"),
+        ({"symbol": "NOSUCH", "rule": "pioneer_bull"}, 404, "symbol"),
+        ({"symbol": "", "rule": "pioneer_bull"}, 422, "symbol"),
+        ({"symbol": "BTCUSDT", "rule": "pioneer_bull", "at": "now"}, 422, "at"),
+    ],
+)
+async def test_what_cannot_be_explained_is_told(
+    served: Served, params: dict[str, str], status: int, field: str
+) -> None:
+    await served.publish_metrics()
+    got, value, _ = await served.get("/api/explain", params=params)
+    assert (got, value["field"]) == (status, field)

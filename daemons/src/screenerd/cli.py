@@ -32,6 +32,9 @@ app = typer.Typer(
 File = Annotated[
     Path | None, typer.Option("--config", "-c", help="A TOML file.", envvar="SCREENERD_CONFIG")
 ]
+RuleFiles = Annotated[
+    list[Path], typer.Option(help="A TOML file of rules beside them. May be given again.")
+]
 Database = Annotated[Path | None, typer.Option("--db", help="The SQLite file.")]
 
 
@@ -43,6 +46,7 @@ def up(
     speed: Annotated[float | None, typer.Option(help="Of the built-in market.")] = None,
     symbols: Annotated[int | None, typer.Option(help="Of the built-in market.")] = None,
     rules: Annotated[str | None, typer.Option(help="A preset or a TOML file.")] = None,
+    rules_file: RuleFiles = [],  # noqa: B006 - typer copies it
     floors: Annotated[bool | None, typer.Option(help="Ask for volume, too.")] = None,
     host: Annotated[str | None, typer.Option(help="Address the page is served at.")] = None,
     port: Annotated[int | None, typer.Option(help="Its port.")] = None,
@@ -63,13 +67,13 @@ def up(
             {
                 "store": {"path": db},
                 "demo": {"speed": speed, "symbols": symbols},
-                "rules": {"name": rules, "floors": floors},
+                "rules": {"name": rules, "files": rules_file or None, "floors": floors},
                 "serve": {"host": host, "port": port, "enabled": serve},
                 "log": {"format": log},
             },
         )
         logs.set_up(config.log)
-        _run_daemon(run.up_demo(config) if demo else run.up(config), config)
+        _run_daemon(run.up_demo(config) if demo else run.up(config))
 
 
 @app.command()
@@ -84,7 +88,7 @@ def market(
 
     config = _load(file, {"demo": {"speed": speed, "symbols": symbols}})
     logs.set_up(config.log)
-    _run_daemon(run.market(config, port), config)
+    _run_daemon(run.market(config, port))
 
 
 @app.command()
@@ -94,6 +98,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address.")] = None,
     port: Annotated[int | None, typer.Option(help="Its port.")] = None,
     rules: Annotated[str | None, typer.Option(help="A preset or a TOML file.")] = None,
+    rules_file: RuleFiles = [],  # noqa: B006 - typer copies it
     floors: Annotated[bool | None, typer.Option(help="Ask for volume, too.")] = None,
     log: Annotated[str | None, typer.Option(help="console or json.")] = None,
 ) -> None:
@@ -102,13 +107,13 @@ def serve(
 
     flags = {
         "store": {"path": db},
-        "rules": {"name": rules, "floors": floors},
+        "rules": {"name": rules, "files": rules_file or None, "floors": floors},
         "serve": {"host": host, "port": port},
         "log": {"format": log},
     }
     config = _load(file, flags)
     logs.set_up(config.log)
-    _run_daemon(run.serve(config), config)
+    _run_daemon(run.serve(config))
 
 
 @app.command()
@@ -213,7 +218,7 @@ def show_config(file: File = None) -> None:
 
 @app.command()
 def doctor(file: File = None, db: Database = None) -> None:
-    """Checks clock, exchange and store, and says what to do."""
+    """Checks clock, exchange, rules and store, and says what to do."""
     from screenerd.doctor import examine
 
     checks = asyncio.run(examine(_load(file, {"store": {"path": db}})))
@@ -297,23 +302,23 @@ async def _resend(config: configuration.Config, channel: str) -> int:
         return await Notifier(store, config.notify.channels, clock).resend_dead(channel)
 
 
-def _run_daemon(work: Coroutine[Any, Any, None], config: configuration.Config) -> None:
+def _run_daemon(work: Coroutine[Any, Any, None]) -> None:
     """Runs roles until they are told to stop; what goes wrong is told in a line."""
     import uvloop
 
-    from screener import RuleError, ScreenerError
+    from screener import ScreenerError
     from screenerd.exchange.port import ExchangeError
+    from screenerd.rulefiles import RulesError
     from screenerd.serve.access.keys import KeyFileError
     from screenerd.serve.settings import ExposedError
     from screenerd.store.port import StoreError
 
-    expected = (StoreError, ExchangeError, ScreenerError, ExposedError, KeyFileError, OSError)
+    service = (ExposedError, KeyFileError, OSError)
+    expected = (StoreError, ExchangeError, ScreenerError, RulesError, *service)
     try:
         uvloop.run(work)
     except* expected as errors:
-        error = _first(errors)
-        where = f"rules {config.rules.name}: " if isinstance(error, RuleError) else ""
-        _say(f"{where}{error}")
+        _say(str(_first(errors)))
         raise typer.Exit(1) from None
 
 

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from screenerd.notify.channels import ChannelConfig, check_names
+from screenerd.rulefiles import RuleSources
 from screenerd.serve.settings import ServeConfig
 
 PREFIX = "SCREENER_"
@@ -40,13 +41,31 @@ class StoreConfig(_Section):
 
     path: Path = Path("screener.db")
     retention_hours: int = Field(default=48, ge=27, le=24 * 366)
+    scores_days: int = Field(default=30, ge=1, le=3660)
 
 
 class RulesConfig(_Section):
-    """The rules: a preset's name or a TOML file, with or without floors."""
+    """The rules: a preset's name or a TOML file, with or without floors, and files beside it."""
 
     name: str = "futures"
     floors: bool = True
+    files: tuple[Path, ...] = ()
+    shadow: tuple[str, ...] = ()
+
+    @field_validator("files")
+    @classmethod
+    def _are_toml(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        for file in files:
+            if file.suffix.lower() != ".toml":
+                raise ValueError(f"{file} does not end with .toml")
+        if len(set(files)) < len(files):
+            raise ValueError("a file is named twice")
+        return files
+
+    @property
+    def sources(self) -> RuleSources:
+        """Where the rules come from."""
+        return RuleSources(self.name, self.files, floors=self.floors, shadow=self.shadow)
 
 
 class DemoConfig(_Section):

@@ -16,10 +16,12 @@ from screenerd.clock import Clock, SystemClock
 from screenerd.config import Config, StoreConfig
 from screenerd.exchange.binance.stream import ROUTE
 from screenerd.model import MINUTE_MS
+from screenerd.rulefiles import RulesError, RuleSources, load
 from screenerd.store.port import StoreError, StoreInUseError
 from screenerd.store.reader import SqliteReader
 from screenerd.store.soundness import is_sound, last_day, tell
 from screenerd.store.sqlite import SqliteStore
+from screenerd.switches import is_shadow
 
 CLOCK_LIMIT_MS = 1_000
 FREE_BYTES = 1 << 30
@@ -39,10 +41,11 @@ class Check:
 
 
 async def examine(config: Config) -> list[Check]:
-    """Looks at clock, exchange and store."""
+    """Looks at clock, exchange, rules and store."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         exchange = await _exchange(session, config)
-        return [*exchange, await _stream(session, config), *await _store(config.store)]
+        rules = _rules(config.rules.sources)
+        return [*exchange, await _stream(session, config), rules, *await _store(config.store)]
 
 
 async def _exchange(session: aiohttp.ClientSession, config: Config) -> list[Check]:
@@ -90,6 +93,16 @@ async def _stream(session: aiohttp.ClientSession, config: Config) -> Check:
         remedy = "websockets to this address must be let through; the route is /market/stream"
         return Check(name, False, f"{url}: {type(error).__name__}: {error}", remedy)
     return Check(name, True, f"{url} delivers")
+
+
+def _rules(sources: RuleSources) -> Check:
+    """Whether the rules can be in force."""
+    try:
+        rules = load(sources)
+    except RulesError as error:
+        return Check("rules", False, str(error), "mend it; `screener rules check FILE` says more")
+    shadow = sum(is_shadow(rule) for rule in rules)
+    return Check("rules", True, f"{len(rules)} rules, {shadow} of them shadow ones")
 
 
 async def _store(config: StoreConfig) -> list[Check]:

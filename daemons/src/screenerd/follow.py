@@ -6,10 +6,12 @@ is lost, because every row is read in the order it was written.
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 import screener
-from screenerd.bus.port import Bus
+from screenerd.bus.port import Bus, Subscription
 from screenerd.clock import Clock
 from screenerd.columns import candles_frame
 from screenerd.model import (
@@ -17,6 +19,7 @@ from screenerd.model import (
     CandleBatch,
     Health,
     Metrics,
+    RulesChanged,
     RuleSwitch,
     ServiceState,
     SettingsChanged,
@@ -79,6 +82,7 @@ class Follower:
         self._users: dict[str, dict[str, RuleSwitch]] = {}
         self._looked_at = 0.0
         self._unreadable = ""
+        self._changes: Subscription = bus.subscribe("follow", RulesChanged, limit=1_000)
 
     @property
     def status(self) -> SystemStatus:
@@ -121,6 +125,12 @@ class Follower:
         candle, alert = await self._store.marks(self._exchange)
         await self._tell_choices()
         await self._warm_up()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._take_rules())
+            group.create_task(self._follow(candle, alert))
+
+    async def _follow(self, candle: int, alert: int) -> None:
+        """Tells what is stored after these marks."""
         while True:
             try:
                 candle = await self._tell_candles(candle)
@@ -132,6 +142,12 @@ class Follower:
             else:
                 self._unreadable = ""
             await self._clock.sleep(LOOK_SECONDS)
+
+    async def _take_rules(self) -> None:
+        """The engine follows the windows of the rules that are in force."""
+        async for message in self._changes:
+            if isinstance(message, RulesChanged):
+                await asyncio.to_thread(self._engine.set_rules, message.rules)
 
     async def _warm_up(self) -> None:
         self._newest = await self._store.newest(self._exchange)

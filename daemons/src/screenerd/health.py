@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from screenerd.exchange.port import ConnectionStatus
 from screenerd.ingest.service import IngestStatus
-from screenerd.model import MINUTE_MS, Health, ServiceState, Trouble
+from screenerd.model import MINUTE_MS, Health, RulesFault, ServiceState, Trouble
 from screenerd.notify.outbox import ChannelStatus
 from screenerd.store.port import StoreHealth
 
@@ -29,6 +29,7 @@ class Signs:
         store: whether writes are committed.
         channels: how notifications go out.
         lag: the longest delay of the event loop lately, seconds.
+        rules: why the files of the rules are not in force as they are.
     """
 
     now: int
@@ -38,6 +39,7 @@ class Signs:
     store: StoreHealth
     channels: Mapping[str, ChannelStatus]
     lag: float
+    rules: RulesFault | None = None
 
 
 def assess(signs: Signs) -> Health:
@@ -117,4 +119,13 @@ def _rest(signs: Signs) -> list[Trouble]:
     if signs.lag > LAG_SECONDS:
         told = f"the process was held up for {signs.lag:.1f} s"
         found.append(Trouble("process", told, "give it more processor time"))
+    if signs.rules is not None:
+        found.append(rules_trouble(signs.rules))
     return found
+
+
+def rules_trouble(fault: RulesFault) -> Trouble:
+    """What is told of files of rules that were refused."""
+    told = f"{fault.where}: {fault.told}"
+    remedy = f"the rules before it stay until it is mended; `screener rules check {fault.file}`"
+    return Trouble("rules", told, remedy)

@@ -8,6 +8,8 @@ from typing import Literal
 
 import polars as pl
 
+from screener import RuleSet
+
 Source = Literal["synthetic", "stream", "rest", "archive"]
 
 MINUTE_MS = 60_000
@@ -127,7 +129,8 @@ class Alert:
     """A rule that held: SPEC 5.4, and when it passed each station.
 
     `id` is a UUID that a replay of the same candles gives again. `direction` is `up` or `down`,
-    `title` the rule's own.
+    `title` the rule's own. One with `shadow` is stored and scored, and told to nobody who has not
+    asked for such.
     """
 
     id: str
@@ -146,10 +149,88 @@ class Alert:
     rule_version: str
     evidence: dict[str, float | None]
     stamps: Stamps
+    shadow: bool = False
 
     def at(self, **times: int) -> Alert:
         """The same alert with more of its times known."""
         return replace(self, stamps=replace(self.stamps, **times))
+
+
+HORIZONS = ("5m", "15m", "1h", "4h")
+"""How far ahead alerts are scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertScore:
+    """What the price did after an alert, a value a horizon; `None` where minutes are missing.
+
+    Attributes:
+        alert_id: whose.
+        exchange: of the alert, as those that follow.
+        symbol: of the alert.
+        rule: of the alert.
+        rule_version: of the alert.
+        shadow: of the alert.
+        triggered_at: of the alert, ms.
+        returns: with the alert's sign, %.
+        mfe: furthest the price went for the alert, %, 0 or more.
+        mae: furthest it went against it, %, 0 or less.
+    """
+
+    alert_id: str
+    exchange: str
+    symbol: str
+    rule: str
+    rule_version: str
+    shadow: bool
+    triggered_at: int
+    returns: tuple[float | None, ...]
+    mfe: tuple[float | None, ...]
+    mae: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonScore:
+    """How a rule did over a horizon, as `screener.scorecard` counts; `None` where nothing is known.
+
+    Attributes:
+        n: alerts whose return is known.
+        missing: alerts whose return is not, because minutes are missing.
+        hit_rate: share of returns above 0.
+        mean: of the returns, %.
+        median: of the returns, %.
+        profit_factor: sum of gains by sum of losses; `None` where nothing was lost.
+        mfe: mean of what the price went for the alert, %.
+        mae: mean of what it went against it, %.
+    """
+
+    n: int
+    missing: int
+    hit_rate: float | None = None
+    mean: float | None = None
+    median: float | None = None
+    profit_factor: float | None = None
+    mfe: float | None = None
+    mae: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleScore:
+    """How a rule did.
+
+    Attributes:
+        alerts: how many of it are scored.
+        versions: how many versions of the rule raised them.
+        first: when the oldest was triggered, ms.
+        last: when the newest was.
+        horizons: by horizon, in the order of `HORIZONS`.
+    """
+
+    alerts: int
+    versions: int
+    first: int
+    last: int
+    horizons: Mapping[str, HorizonScore]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +267,61 @@ class RuleSwitch:
     rule: str
     enabled: bool = True
     cooldown_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RulesFault:
+    """Why the files of the rules are not in force as they are now.
+
+    Attributes:
+        file: which of them.
+        told: what is wrong.
+        line: where, from 1, if it is known.
+        column: where in that line, from 1.
+        since: when it was found, ms.
+    """
+
+    file: str
+    told: str
+    line: int | None
+    column: int | None
+    since: int
+
+    @property
+    def where(self) -> str:
+        """The file, and the place in it."""
+        place = {"line": self.line, "column": self.column}
+        return ", ".join([self.file, *(f"{k} {v}" for k, v in place.items() if v is not None)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RulesChanged:
+    """The rules that are in force from now on; or the same, and what has become of their files.
+
+    Attributes:
+        rules: as they are before anybody switches them.
+        fault: why the files are not in force as they are, if they are not.
+    """
+
+    rules: RuleSet
+    fault: RulesFault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RulesStatus:
+    """How the files of the rules do.
+
+    Attributes:
+        loaded_at: since when the rules in force are, ms.
+        loads: how often other rules came into force since the start.
+        failures: how often files were refused.
+        fault: why they are not in force as they are.
+    """
+
+    loaded_at: int
+    loads: int = 0
+    failures: int = 0
+    fault: RulesFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +429,7 @@ class SystemStatus:
         last_close: when the newest minute was over, ms; 0 if there is none.
         symbols: how many are followed.
         warm: how many of them have their history.
+        rules: how the files of the rules do.
     """
 
     exchange: str
@@ -303,3 +440,4 @@ class SystemStatus:
     last_close: int
     symbols: int
     warm: int
+    rules: RulesStatus = RulesStatus(0)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import aiohttp
 import structlog
 
-from screener import RuleSet
 from screenerd.bus.memory import MemoryBus
 from screenerd.bus.port import Subscription
 from screenerd.clock import Clock, SystemClock
@@ -20,14 +21,16 @@ from screenerd.config import Config
 from screenerd.exchange.binance.rest import BinanceRest
 from screenerd.exchange.binance.stream import BinanceStream, Sinks
 from screenerd.follow import Follower, ReadOnlyStore
-from screenerd.health import Signs, assess, services
+from screenerd.health import Signs, assess, rules_trouble, services
 from screenerd.ingest.service import Ingest
 from screenerd.lag import LoopLag
 from screenerd.memory import Housekeeping
-from screenerd.model import MINUTE_MS, Alert, Health, SystemStatus
+from screenerd.model import MINUTE_MS, Alert, Health, RulesStatus, State, SystemStatus
 from screenerd.notify.channels import PUBLIC, Endpoints
 from screenerd.notify.service import Notify
 from screenerd.persist.service import Persist
+from screenerd.rulewatch import RulesWatch
+from screenerd.score.service import Score
 from screenerd.screen import service as screen
 from screenerd.screen.service import Screen
 from screenerd.serve.access.keys import KeyFile
@@ -55,9 +58,11 @@ class Roles:
     rest: BinanceRest
     stream: BinanceStream
     ingest: Ingest
+    rules: RulesWatch
     screen: Screen
     persist: Persist
     notify: Notify
+    score: Score
     store: SqliteStore
     bus: MemoryBus
     clock: Clock
@@ -84,6 +89,7 @@ class Roles:
             last_close=last + MINUTE_MS if last else 0,
             symbols=self.ingest.status.symbols,
             warm=self.ingest.status.warmed,
+            rules=self.rules.status,
         )
 
     @property
@@ -95,6 +101,7 @@ class Roles:
             ingest=self.ingest.status,
             screen=self.screen.status,
             persist=self.persist.status,
+            score=self.score.status,
             store=self.store.health,
             channels=self.notify.notifier.status,
             serve=ServeStatus() if self.serve is None else self.serve.status,
@@ -111,6 +118,7 @@ class Roles:
             store=self.store.health,
             channels=self.notify.notifier.status,
             lag=self.lag.recent,
+            rules=self.rules.status.fault,
         )
 
 
@@ -138,6 +146,8 @@ async def up(
             loop.add_signal_handler(number, stop.set)
             stack.callback(loop.remove_signal_handler, number)
         roles = await _assemble(config, clock or SystemClock(), stop, endpoints, stack)
+        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, _on_hangup(roles.rules, stop))
         if ready is not None:
             ready.set_result(roles)
         await _run(roles)
@@ -153,28 +163,67 @@ async def serve(config: Config, *, clock: Clock | None = None) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    bus, rules = MemoryBus(), RuleSet.load(config.rules.name, floors=config.rules.floors)
+    bus = MemoryBus()
+    watch = RulesWatch(bus, clock, config.rules.sources)
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup(watch, stop))
+
+    def system() -> SystemStatus:
+        return _with_rules(follower.status, watch.status)
+
     async with ReadOnlyStore(config.store.path, clock) as store:
-        follower = Follower(bus, store, clock, exchange=BinanceRest.name, rules=rules)
+        follower = Follower(bus, store, clock, exchange=BinanceRest.name, rules=watch.rules)
         serving = Serve(
             bus,
             store,
             clock,
             config.serve,
-            rules=rules,
+            rules=watch.rules,
             keys=KeyFile(config.keys_file),
-            status=lambda: follower.status,
+            status=system,
             symbols=follower.symbols,
-            prometheus=Telemetry(lambda: of_service(follower.status, serving.status)).text,
+            prometheus=Telemetry(lambda: of_service(system(), serving.status)).text,
         )
         async with asyncio.TaskGroup() as group:
-            following = group.create_task(follower.run())
+            helpers = [group.create_task(follower.run()), group.create_task(watch.run())]
             answering = group.create_task(serving.run())
             await stop.wait()
             log.info("stopping")
-            following.cancel()
+            for task in helpers:
+                task.cancel()
             serving.stop()
             await answering
+
+
+def _with_rules(system: SystemStatus, rules: RulesStatus) -> SystemStatus:
+    """What the store alone tells, and how the files of the rules do."""
+    if rules.fault is None:
+        return replace(system, rules=rules)
+    health = system.health
+    state: State = "degraded" if health.state == "ok" else health.state
+    troubles = (*health.troubles, rules_trouble(rules.fault))
+    return replace(system, rules=rules, health=Health(state, troubles))
+
+
+def _on_hangup(watch: RulesWatch, stop: asyncio.Event) -> Callable[[], None]:
+    """What SIGHUP does: rules are looked at; if it came because the terminal has gone, the end."""
+    had_terminal = _has_terminal()
+
+    def heard() -> None:
+        if had_terminal and not _has_terminal():
+            stop.set()
+        else:
+            watch.hurry()
+
+    return heard
+
+
+def _has_terminal() -> bool:
+    """Whether the process can still talk to a terminal of its own."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 async def up_demo(config: Config) -> None:
@@ -214,19 +263,24 @@ def _built_in_market(config: Config, clock: Clock, port: int = 0) -> DemoExchang
 async def _assemble(
     config: Config, clock: Clock, stop: asyncio.Event, endpoints: Endpoints, stack: AsyncExitStack
 ) -> Roles:
-    store = SqliteStore(config.store.path, clock, retention_hours=config.store.retention_hours)
+    store = SqliteStore(
+        config.store.path,
+        clock,
+        retention_hours=config.store.retention_hours,
+        scores_days=config.store.scores_days,
+    )
     await stack.enter_async_context(store)
     session = await stack.enter_async_context(aiohttp.ClientSession())
     bus = MemoryBus()
     there = config.exchange
     rest = BinanceRest(session, clock, url=there.rest_url, quote=there.quote, tradfi=there.tradfi)
+    watch = RulesWatch(bus, clock, config.rules.sources)
     screening = Screen(
         bus,
         store,
         clock,
         exchange=rest.name,
-        rules=config.rules.name,
-        floors=config.rules.floors,
+        rules=watch.rules,
         state_file=config.store.path.with_name(config.store.path.name + ".engine"),
     )
     persist = Persist(bus, store, clock)
@@ -235,7 +289,7 @@ async def _assemble(
         store,
         clock,
         config.notify.channels,
-        rules=screening.rules.names,
+        rules=watch.rules.names,
         endpoints=endpoints,
     )
     ingest = Ingest(rest, bus, store, clock, keep_ms=config.store.retention_hours * HOUR_MS)
@@ -246,9 +300,11 @@ async def _assemble(
         rest=rest,
         stream=stream,
         ingest=ingest,
+        rules=watch,
         screen=screening,
         persist=persist,
         notify=notify,
+        score=Score(store, clock, exchange=rest.name),
         store=store,
         bus=bus,
         clock=clock,
@@ -261,7 +317,7 @@ async def _assemble(
             store,
             clock,
             config.serve,
-            rules=screening.rules,
+            rules=watch.rules,
             keys=KeyFile(config.keys_file),
             status=lambda: roles.system,
             symbols=ingest.symbols,
@@ -285,6 +341,8 @@ async def _run(roles: Roles) -> None:
             listening.append(group.create_task(roles.serve.run()))
         watching = [
             group.create_task(roles.lag.run()),
+            group.create_task(roles.rules.run()),
+            group.create_task(roles.score.run()),
             group.create_task(Housekeeping(roles.clock, lambda: _is_warm(roles)).run()),
             group.create_task(_tell_health(roles)),
             group.create_task(_tell_status(roles)),
@@ -319,8 +377,9 @@ async def _tell_alerts(alerts: Subscription, clock: Clock) -> None:
     async for alert in alerts:
         if not isinstance(alert, Alert):
             continue
-        log.info(
-            "alert",
+        tell = log.debug if alert.shadow else log.info
+        tell(
+            "shadow alert" if alert.shadow else "alert",
             rule=alert.rule,
             symbol=alert.symbol,
             price=alert.price,

@@ -15,6 +15,7 @@ from screenerd.ingest.service import IngestStatus
 from screenerd.model import SystemStatus
 from screenerd.notify.outbox import ChannelStatus
 from screenerd.persist.service import PersistStatus
+from screenerd.score.service import ScoreStatus
 from screenerd.screen.service import ScreenStatus
 from screenerd.serve.service import ServeStatus
 from screenerd.store.port import StoreHealth
@@ -31,6 +32,7 @@ class Figures:
     ingest: IngestStatus
     screen: ScreenStatus
     persist: PersistStatus
+    score: ScoreStatus
     store: StoreHealth
     channels: Mapping[str, ChannelStatus]
     serve: ServeStatus
@@ -74,6 +76,14 @@ def of_service(system: SystemStatus, serve: ServeStatus) -> Iterator[Metric]:
     yield _gauge("api_gateway_websocket_connections", "Clients of the websocket", serve.clients)
     yield _counter("api_gateway_clients_dropped", "Clients that took nothing", serve.dropped)
     yield _counter("api_gateway_alerts_published", "Alerts to the websocket", serve.alerts)
+    reloads = CounterMetricFamily(
+        "alert_engine_rules_reloads", "Changes of the files of rules", labels=["outcome"]
+    )
+    reloads.add_metric(["loaded"], system.rules.loads)
+    reloads.add_metric(["refused"], system.rules.failures)
+    yield reloads
+    refused = system.rules.fault is not None
+    yield _gauge("alert_engine_rules_refused", "Whether files of rules are not in force", refused)
     if system.last_close:
         age = max(0.0, (system.now - system.last_close) / 1000)
         yield _gauge("data_collector_newest_close_age_seconds", "Since the newest close", age)
@@ -113,6 +123,14 @@ def _engine(figures: Figures) -> Iterator[Metric]:
     for rule, count in sorted(screen.by_rule.items()):
         alerts.add_metric([rule], count)
     yield alerts
+    shadow = CounterMetricFamily(
+        "alert_engine_shadow_alerts",
+        "Alerts that were told to nobody, by rule",
+        labels=["alert_type"],
+    )
+    for rule, count in sorted(screen.shadow.items()):
+        shadow.add_metric([rule], count)
+    yield shadow
 
 
 def _store(figures: Figures) -> Iterator[Metric]:
@@ -120,6 +138,13 @@ def _store(figures: Figures) -> Iterator[Metric]:
     yield _gauge("database_rows_waiting", "Rows that wait for a commit", figures.store.pending)
     yield _counter("database_candles_written", "Candles written", figures.persist.candles)
     yield _counter("database_alerts_written", "Alerts written", figures.persist.alerts)
+    scored = CounterMetricFamily(
+        "scorecard_alerts", "Alerts scored, by whether all of it is known", labels=["outcome"]
+    )
+    scored.add_metric(["whole"], figures.score.scored - figures.score.unknown)
+    scored.add_metric(["unknown"], figures.score.unknown)
+    yield scored
+    yield _gauge("scorecard_alerts_waiting", "Alerts that lack minutes", figures.score.waiting)
 
 
 def _notifications(figures: Figures) -> Iterator[Metric]:

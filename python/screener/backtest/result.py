@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import polars as pl
+    from matplotlib.figure import Figure
 
 __all__ = ["Backtest", "Measures"]
 
@@ -101,6 +102,23 @@ class Backtest:
         )
         notes = "".join(f"<p>{escape(note)}</p>" for note in _notes(self))
         return f"<div>{_curve(self)}<table><tbody>{rows}</tbody></table>{notes}</div>"
+
+    def plot(self) -> Figure:
+        """Draw equity, drawdown, exposure and trades over one axis of time.
+
+        Exposure is what open positions are worth, long and short added up, over the equity. A
+        trade is drawn at its exit, as high as its `return`. Lines keep the lowest and the highest
+        value of every dot, however many bars there are.
+
+        Returns:
+            A matplotlib `Figure`: a notebook shows it, `figure.savefig("backtest.png")` keeps it.
+
+        Raises:
+            DataError: matplotlib is not installed: `pip install 'screener[plot]'`.
+        """
+        from screener.look import plot_backtest
+
+        return plot_backtest(self)
 
 
 def _rows(result: Backtest) -> Iterator[tuple[str, str]]:

@@ -14,18 +14,29 @@ from typing import Annotated, NoReturn
 import typer
 
 from screener._core import __version__, presets
-from screener.cli import alerts, authoring, explain, history, keeping, preview, rulesets
+from screener.cli import (
+    alerts,
+    authoring,
+    drift,
+    explain,
+    history,
+    keeping,
+    preview,
+    rulesets,
+)
 from screener.cli.files import known_format, write_alerts
 from screener.cli.inputs import (
     Gaps,
     QuoteVolume,
     as_options,
     filling,
+    length,
     load_rules,
     moment,
     read,
-    read_of,
+    wrong_usage,
 )
+from screener.cli.minutes import DatabaseOption
 from screener.cli.output import console, dump, say, status
 from screener.errors import ScreenerError
 from screener.quality import inspect_klines
@@ -52,6 +63,7 @@ app.command("repair")(keeping.repair)
 app.command("undo")(keeping.undo)
 app.command("load")(keeping.load)
 app.command("export")(keeping.export)
+app.command("drift")(drift.drift)
 
 
 class Evaluate(StrEnum):
@@ -175,8 +187,13 @@ def _replay(
 
 @app.command("explain")
 def _explain(
-    symbol: Annotated[str, typer.Option(help="The symbol.", metavar="NAME")],
-    rule: Annotated[str, typer.Option(help="The rule.", metavar="NAME")],
+    symbol: Annotated[
+        str | None,
+        typer.Option(help="The symbol; with --near all by default.", metavar="NAME"),
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="The rule; with --near all by default.", metavar="NAME")
+    ] = None,
     files: Files = None,
     demo: Demo = False,
     at: Annotated[
@@ -187,22 +204,56 @@ def _explain(
             help="When, as in the table of alerts: what had closed by then; by default the end.",
         ),
     ] = None,
+    near: Annotated[
+        bool, typer.Option("--near", help="List the moments at which rules came nearest.")
+    ] = False,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            parser=length, metavar="LENGTH", help="With --near: so much before the end or --end."
+        ),
+    ] = None,
+    start: Annotated[
+        int | None, typer.Option(parser=moment, metavar="TIME", help="With --near: first moment.")
+    ] = None,
+    end: Annotated[
+        int | None,
+        typer.Option(
+            parser=moment, metavar="TIME", help="With --near: first moment that is not wanted."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With --near: so many moments. [default: 20]"),
+    ] = None,
     rules: Rules = "futures",
     floors: Floors = False,
     gaps: GapsOption = Gaps.pending,
     quote_volume: Filling = None,
+    store: history.StoreOption = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain what a rule saw at a minute, clause by clause."""
+    """Explain what a rule saw at a minute, clause by clause; or list where rules came near.
+
+    Without files candles are those of the local store.
+    """
     rule_set = load_rules(rules, floors=floors)
-    judged = rule_set[rule]
-    frame = read_of(
-        symbol,
-        files or [],
-        demo=demo,
-        quote_volume=filling(quote_volume),
+    asked = explain.Asked(
+        symbol, rule_set, rule, files or [], demo, filling(quote_volume), store, database
     )
-    explained = explain.explain(frame, rule_set, symbol=symbol, rule=judged, at=at, gaps=gaps.value)
+    if near:
+        if at is not None:
+            raise wrong_usage("--at is for one minute: with --near give --start, --end or --last")
+        found = explain.nearest(asked, start, end, last, limit or 20, gaps.value)
+        if as_json:
+            dump({"moments": found.to_dicts()})
+        else:
+            typer.echo(str(found))
+        return
+    if any(option is not None for option in (last, start, end, limit)):
+        raise wrong_usage("--last, --start, --end and --limit are for --near")
+    explained = explain.explained(asked, at, gaps.value)
     if as_json:
         dump(explain.document(explained))
     else:

@@ -1,27 +1,34 @@
-"""A rule's truth table at a minute of the past, out of an engine warmed up to it."""
+"""A rule's truth table at a minute of the past, and the moments at which rules came nearest."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from screener._core import Engine
-from screener.cli.output import iso, minute, print_lines, whole
+from screener.cli.inputs import read, read_of, wrong_usage
+from screener.cli.minutes import HeldMinutes, kept_minutes
+from screener.cli.output import iso, minute, print_lines, status, whole
 from screener.errors import DataError
+from screener.near import margins, near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import polars as pl
     from rich.console import Console
 
-    from screener._core import Explanation, Rule, RuleSet
+    from screener._core import Rule, RuleSet
+    from screener.cli.inputs import Filling
+    from screener.cli.minutes import Minutes
+    from screener.near import Margins, NearMisses
     from screener.types import Gaps
 
-__all__ = ["Explained", "document", "explain", "print_explained"]
+__all__ = ["Asked", "Explained", "document", "explain", "explained", "nearest", "print_explained"]
 
 _MINUTE = 60_000
 _MOST_NAMES = 10
@@ -36,7 +43,7 @@ class Explained:
         symbol: The symbol.
         rule: The rule.
         open_time: The newest minute it saw, ms.
-        explanation: The truth table.
+        explanation: The truth table, with margins.
         metrics: The metrics the rule names.
         price: Last close.
         pending: Minutes among the newest 1440 that are missing and may still come.
@@ -45,10 +52,93 @@ class Explained:
     symbol: str
     rule: Rule
     open_time: int
-    explanation: Explanation
+    explanation: Margins
     metrics: Mapping[str, float | None]
     price: float | None
     pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whose minutes are explained, by which rules, and where the minutes are.
+
+    Attributes:
+        symbol: The symbol; None is all.
+        rules: The rules.
+        rule: The one that is meant; None is all.
+        files: Files of candles.
+        demo: Whether the made-up market is meant.
+        quote_volume: How a missing quote volume is filled.
+        store: The local store, where it is meant.
+        database: The daemons' database, where it is meant.
+    """
+
+    symbol: str | None
+    rules: RuleSet
+    rule: str | None
+    files: list[str]
+    demo: bool
+    quote_volume: Filling
+    store: Path | None
+    database: Path | None
+
+    def minutes(self, *, alone: bool) -> Minutes:
+        """The minutes that are meant: read a symbol at a time, or held already.
+
+        Args:
+            alone: Whether those of other symbols are left out of what is held.
+        """
+        names = None if self.symbol is None else [self.symbol]
+        given = {
+            "files": bool(self.files),
+            "--demo": self.demo,
+            "--store": self.store,
+            "--database": self.database,
+        }
+        named = [name for name, value in given.items() if value]
+        if len(named) > 1:
+            raise wrong_usage(f"give {named[0]} or {named[1]}, not both")
+        if self.store is not None or self.database is not None:
+            return kept_minutes(self.store, self.database, names)
+        if self.symbol is None:
+            frame = read(self.files, demo=self.demo, symbol=None, quote_volume=self.quote_volume)
+        else:
+            frame = read_of(self.symbol, self.files, demo=self.demo, quote_volume=self.quote_volume)
+        return HeldMinutes(frame, names if alone else None)
+
+
+def explained(asked: Asked, at: int | None, gaps: Gaps) -> Explained:
+    """What the rule saw of the symbol; both have to be given."""
+    if asked.symbol is None or asked.rule is None:
+        raise wrong_usage("--symbol and --rule say what is explained; --near needs neither")
+    rule = asked.rules[asked.rule]
+    minutes = asked.minutes(alone=False)  # an error tells what other symbols there are
+    frame = next(iter(minutes.frames(None, None if at is None else at + _MINUTE)))
+    return explain(frame, asked.rules, symbol=asked.symbol, rule=rule, at=at, gaps=gaps)
+
+
+def nearest(
+    asked: Asked, start: int | None, end: int | None, last: int | None, limit: int, gaps: Gaps
+) -> NearMisses:
+    """The moments at which rules came nearest without firing."""
+    if last is not None and start is not None:
+        raise wrong_usage("--last says when it begins: give no --start with it")
+    only = None if asked.rule is None else [asked.rules[asked.rule].name]
+    minutes = asked.minutes(alone=True)
+    if last is not None:
+        newest = minutes.newest() if end is None else end - _MINUTE
+        start = None if newest is None else newest + _MINUTE - last
+    with status("looking") as shown:
+        return near_misses(
+            minutes.frames(start, end),
+            asked.rules,
+            start,
+            end,
+            limit,
+            only=only,
+            gaps=gaps,
+            on_symbol=lambda name: shown.update(f"looking at {name}"),
+        )
 
 
 def explain(
@@ -62,7 +152,7 @@ def explain(
         symbol=symbol,
         rule=rule,
         open_time=held["open_time"][-1],
-        explanation=rules.explain(rule.name, metrics),
+        explanation=margins(rules, rule.name, metrics),
         metrics={name: metrics[name] for name in rule.metrics},
         price=metrics["price"],
         pending=int(held["pending"].sum()),
@@ -110,18 +200,11 @@ def document(explained: Explained) -> dict[str, object]:
         "time": iso(explained.open_time + _MINUTE),
         "price": explained.price,
         "holds": table.holds,
-        "clauses": [
-            {
-                "clause": clause.text,
-                "part": clause.part,
-                "left": clause.left,
-                "operator": clause.operator,
-                "right": clause.right,
-                "held": clause.held,
-            }
-            for clause in table.clauses
-        ],
-        "not_ready": table.not_ready,
+        "clauses": [asdict(clause) for clause in table.clauses],
+        "not_ready": list(table.not_ready),
+        "distance": table.distance,
+        "needs": [asdict(need) for need in table.needs],
+        "told": table.told,
         "pending_minutes": explained.pending,
         "metrics": dict(explained.metrics),
     }

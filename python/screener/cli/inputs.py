@@ -32,8 +32,10 @@ __all__ = [
     "QuoteVolume",
     "as_options",
     "filling",
+    "length",
     "load_rules",
     "moment",
+    "names_of",
     "read",
     "read_of",
     "rule_problem",
@@ -77,6 +79,24 @@ def moment(text: str) -> int:
         return as_ms(text)
     except DataError as error:
         raise typer.BadParameter(f"{error.reason}: {error.remedy}") from error
+
+
+def length(text: str) -> int:
+    """Milliseconds of a length of time that an option was given."""
+    from screener.preview.run import length_ms
+
+    try:
+        return length_ms(text, "it")
+    except DataError as error:
+        raise typer.BadParameter(f"{text!r} is no length of time: {error.remedy}") from error
+
+
+def names_of(options: Sequence[str]) -> list[str]:
+    """The symbols that an option names, which may be repeated and hold several."""
+    names = [name for text in options for part in text.split(",") if (name := part.strip())]
+    if not names:
+        raise wrong_usage("--symbols names none")
+    return names
 
 
 # -- candles -------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+
+from screener.text import said, short
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -34,8 +35,6 @@ __all__ = [
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# From which size on a number is told in which unit.
-_UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "B"), (1e6, 1e6, "M"), (1e4, 1e3, "k"), (0.0, 1.0, ""))
 _GAP = "  "
 # Notes stand beside their rows where so many columns are left for them, else below.
 _LEAST_NOTE = 60
@@ -85,29 +84,6 @@ def whole(number: float) -> str:
 def percent(value: float | None) -> str:
     """A change: signed, two decimals."""
     return "-" if value is None else f"{value:+.2f}%"
-
-
-def short(value: float | None, digits: int = 3) -> str:
-    """A number in few characters: 1.62, 0.000123, 36.3M."""
-    if value is None or not math.isfinite(value):
-        return "-" if value is None else str(value)
-    size = abs(value)
-    if 0 < size < 1e-6:
-        return f"{value:.{digits - 1}e}"
-    _, unit, suffix = next(known for known in _UNITS if size >= known[0])
-    whole_digits = 1 if size == 0 else math.floor(math.log10(size / unit)) + 1
-    text = f"{value / unit:.{max(0, digits - whole_digits)}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text + suffix
-
-
-def said(left: float | None, right: float | None) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart."""
-    for digits in range(3, 17):
-        texts = short(left, digits), short(right, digits)
-        if left == right or texts[0] != texts[1]:
-            return texts
-    return str(left), str(right)
 
 
 # -- tables --------------------------------------------------------------------------------------

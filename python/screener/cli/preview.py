@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from screener.cli.alerts import alert_objects
-from screener.cli.history import StoreOption, open_store
+from screener.cli.history import StoreOption
 from screener.cli.inputs import (
     Gaps,
     QuoteVolume,
     filling,
+    length,
     load_rules,
     moment,
+    names_of,
     read,
     wrong_usage,
 )
+from screener.cli.minutes import DatabaseOption, HeldMinutes, Minutes, kept_minutes
 from screener.cli.output import dump, iso, say, status
-from screener.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import polars as pl
-
     from screener._core import RuleSet
     from screener.preview import Preview
 
@@ -37,17 +35,8 @@ _MINUTE = 60_000
 _MOST_NAMES = 5
 
 
-def _length(text: str) -> int:
-    from screener.preview.run import length_ms
-
-    try:
-        return length_ms(text, "it")
-    except DataError as error:
-        raise typer.BadParameter(f"{text!r} is no length of time: {error.remedy}") from error
-
-
 def _length_text(text: str) -> str:
-    _length(text)
+    length(text)
     return text
 
 
@@ -66,7 +55,7 @@ def preview(
     last: Annotated[
         int | None,
         typer.Option(
-            parser=_length,
+            parser=length,
             metavar="LENGTH",
             help="Only so much before the end of the candles or --end, such as 48h or 7d.",
         ),
@@ -121,14 +110,7 @@ def preview(
         bool, typer.Option("--demo", help="Take a made-up market of two days.")
     ] = False,
     store: StoreOption = None,
-    database: Annotated[
-        Path | None,
-        typer.Option(
-            help="Take minutes of screenerd's database, not of the store.",
-            metavar="DATABASE",
-            show_default=False,
-        ),
-    ] = None,
+    database: DatabaseOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Tell how often rules would have fired, of which symbols and when, before they are on."""
@@ -142,13 +124,13 @@ def preview(
     range_ms(start, end)
     rule_set = load_rules(rules, floors=floors)
     others = None if against == _NOTHING else load_rules(against, floors=floors)
-    names = None if not symbols else _names(symbols)
+    names = None if not symbols else names_of(symbols)
     if in_files:
         filled = filling(quote_volume)
         frame = read(files or [], demo=demo, symbol=symbol, quote_volume=filled)
-        minutes: Any = _Held(frame, names)
+        minutes: Minutes = HeldMinutes(frame, names)
     else:
-        minutes = _kept(store, database, names)
+        minutes = kept_minutes(store, database, names)
     if last is not None:
         newest = minutes.newest() if end is None else end - _MINUTE
         start = None if newest is None else newest + _MINUTE - last
@@ -193,48 +175,6 @@ def _refuse(
     if not files and (symbol is not None or quote_volume is not None):
         option = "--symbol" if symbol is not None else "--quote-volume"
         raise wrong_usage(f"{option} is for files, and no file is given")
-
-
-def _names(symbols: list[str]) -> list[str]:
-    names = [name for text in symbols for part in text.split(",") if (name := part.strip())]
-    if not names:
-        raise wrong_usage("--symbols names none")
-    return names
-
-
-def _kept(store: Path | None, database: Path | None, names: list[str] | None) -> Any:
-    from screener.preview.sources import DatabaseMinutes, StoredMinutes
-
-    if database is not None:
-        return DatabaseMinutes(database, names)
-    return StoredMinutes(open_store(store), names)
-
-
-class _Held:
-    """Minutes in memory, of some symbols or all, as the store's are taken."""
-
-    def __init__(self, frame: pl.DataFrame, names: list[str] | None) -> None:
-        import polars as pl
-
-        from screener.preview.sources import among
-
-        if names is not None:
-            known = sorted(frame["symbol"].unique())
-            frame = frame.filter(pl.col("symbol").is_in(among(known, names)))
-        self._frame = frame
-        self.symbols = frame["symbol"].unique().to_list()
-
-    def newest(self) -> int | None:
-        """The open of the newest minute of all, ms."""
-        from screener.outcomes.frames import milliseconds
-
-        newest: Any = milliseconds(self._frame, "open_time").max()
-        return None if newest is None else int(newest)
-
-    def frames(self, start: int | None, end: int | None) -> Iterator[pl.DataFrame]:
-        """All of them in one frame: the preview takes the range."""
-        del start, end
-        yield self._frame
 
 
 def _say_absent(names: list[str]) -> None:

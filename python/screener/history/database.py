@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "newest_minute",
     "read_database",
+    "reading",
 ]
 
 _BUSY_MS: Final = 5_000
@@ -193,10 +194,8 @@ def database_frames(
     """
     import polars as pl
 
-    file = Path(path)
     low, high = range_ms(start, end)
-    with _refusing(file), closing(_reader(file)) as connection:
-        _refuse_foreign(connection, file)
+    with reading(path) as connection:
         found = connection.execute(_READ, (exchange, symbol, low or 0, high or LATEST))
         while rows := found.fetchmany(FRAME_ROWS):
             yield pl.DataFrame(rows, schema=schema(), orient="row")
@@ -208,9 +207,7 @@ def database_symbols(path: str | os.PathLike[str], *, exchange: str = "binance")
     Raises:
         DataError: The file is no database of `screenerd`, or it cannot be read.
     """
-    file = Path(path)
-    with _refusing(file), closing(_reader(file)) as connection:
-        _refuse_foreign(connection, file)
+    with reading(path) as connection:
         found = connection.execute(
             "SELECT DISTINCT symbol FROM candles_1m WHERE exchange = ? ORDER BY symbol", (exchange,)
         )
@@ -225,13 +222,24 @@ def newest_minute(
     Raises:
         DataError: The file is no database of `screenerd`, or it cannot be read.
     """
-    file = Path(path)
-    with _refusing(file), closing(_reader(file)) as connection:
-        _refuse_foreign(connection, file)
+    with reading(path) as connection:
         found: int | None = connection.execute(
             "SELECT MAX(time) FROM candles_1m WHERE exchange = ? AND symbol = ?", (exchange, symbol)
         ).fetchone()[0]
         return found
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
+    """A connection to the daemons' database that only reads; the database may be in use.
+
+    Raises:
+        DataError: The file is no database of `screenerd`, or it cannot be read.
+    """
+    file = Path(path)
+    with _refusing(file), closing(_reader(file)) as connection:
+        _refuse_foreign(connection, file)
+        yield connection
 
 
 # -- one symbol ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import polars as pl
+    from matplotlib.figure import Figure
 
 __all__ = ["Scorecard"]
 
@@ -51,6 +52,28 @@ class Scorecard:
             f"<div class='scorecard'><style>{_STYLE}</style><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table><p>{escape(self._legend())}</p></div>"
         )
+
+    def plot(self, *, alpha: float = 0.05) -> Figure:
+        """Draw a panel a horizon, and in it a line a rule.
+
+        A dot is the mean return, its line the interval, a grey stroke what random entries made.
+        Filled are those whose `p_adjusted` is at most `alpha`. An arrow goes on beyond the panel.
+        Beside each are the hit rate and the number of outcomes. At most 40 rules, those with most
+        outcomes, and the first 12 horizons are drawn.
+
+        Args:
+            alpha: The largest `p_adjusted` that is better than chance, above 0 and below 1.
+
+        Returns:
+            A matplotlib `Figure`: a notebook shows it, `figure.savefig("card.png")` keeps it.
+
+        Raises:
+            DataError: matplotlib is not installed (`pip install 'screener[plot]'`), or `alpha`
+                cannot be.
+        """
+        from screener.look import plot_scorecard
+
+        return plot_scorecard(self, alpha=alpha)
 
     def _cells(self) -> list[tuple[str, ...]]:
         rows = self.frame.iter_rows(named=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from screener._core import RuleSet
 from screener.errors import DataError
@@ -11,11 +11,11 @@ from screener.history.times import MINUTE_MS, opening, range_ms
 from screener.moments import length_in_minutes
 from screener.preview.judged import Judge
 from screener.preview.result import Preview
-from screener.preview.sources import WARM_UP_MS
+from screener.preview.sources import WARM_UP_MS, frames_of
 from screener.replay import replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     import polars as pl
 
@@ -90,7 +90,7 @@ def preview(
         else RuleSet.load(others, floors=floors)
     )
     seen = _Seen(named, against, low, high, gaps, exchange, Judge(named, gaps, high))
-    for frame in _frames(candles, low, high):
+    for frame in frames_of(candles, low, high):
         seen.take(frame, on_symbol)
     return seen.concluded(silence, storm)
 
@@ -108,39 +108,6 @@ def length_ms(text: str, option: str) -> int:
             remedy='write whole minutes, hours or days from "1m" to "366d", such as "48h"',
         )
     return minutes * MINUTE_MS
-
-
-def _frames(
-    candles: ArrowFrame | pl.LazyFrame | Iterable[ArrowFrame] | Store,
-    start: int | None,
-    end: int | None,
-) -> Iterator[pl.DataFrame]:
-    import polars as pl
-
-    from screener.history.store import Store
-    from screener.outcomes.frames import as_polars, refuse_missing
-    from screener.preview.sources import StoredMinutes
-
-    if isinstance(candles, Store):
-        yield from StoredMinutes(candles).frames(start, end)
-        return
-    if isinstance(candles, pl.LazyFrame):
-        candles = candles.collect()
-    parts: Any = [candles] if hasattr(candles, "__arrow_c_stream__") else candles
-    if isinstance(parts, (str, bytes)) or not hasattr(parts, "__iter__"):
-        raise DataError(
-            reason=f"these candles are a {type(candles).__name__}",
-            remedy="give a frame, frames one after the other, or a Store",
-        )
-    for part in parts:
-        if not hasattr(part, "__arrow_c_stream__"):
-            raise DataError(
-                reason=f"among the frames there is a {type(part).__name__}",
-                remedy="give a frame, frames one after the other, or a Store",
-            )
-        frame = as_polars(part)
-        refuse_missing(frame, ("symbol", "open_time"), "give candles as screener.replay takes them")
-        yield frame
 
 
 @dataclass(slots=True)

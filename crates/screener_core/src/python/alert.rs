@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::look;
 use crate::alert;
 
 /// A rule that held (SPEC 5.4).
@@ -145,5 +146,10 @@ impl Alert {
 
     fn __hash__(&self) -> u64 {
         self.0.id.as_u64_pair().0
+    }
+
+    /// The same for a notebook.
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        look::call(slf.py(), "alert_html", (slf,))
     }
 }

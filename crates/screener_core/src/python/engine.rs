@@ -8,7 +8,7 @@ use pyo3_arrow::PyTable;
 
 use super::alert::{Alert, value_of};
 use super::candle::{self, Candle};
-use super::{errors, frame, rules};
+use super::{errors, frame, look, rules};
 use crate::candle::validate_symbol;
 use crate::engine::{self, Config, Judged, Order};
 use crate::frame::column::Frame;
@@ -254,6 +254,18 @@ impl Engine {
             let (symbols, rules) = (engine.live_symbols().count(), engine.rules().rules().len());
             format!("Engine({exchange}: {symbols} symbols, {rules} rules)")
         })
+    }
+
+    /// The minutes of a symbol as a figure.
+    #[pyo3(signature = (symbol, alerts=None, *, minutes=None, bar=None))]
+    fn plot<'py>(
+        slf: &Bound<'py, Self>,
+        symbol: &str,
+        alerts: Option<&Bound<'py, PyAny>>,
+        minutes: Option<i64>,
+        bar: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        look::call(slf.py(), "plot_engine", (slf, symbol, alerts, minutes, bar))
     }
 }
 

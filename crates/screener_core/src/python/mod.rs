@@ -6,6 +6,7 @@ mod engine;
 mod errors;
 mod frame;
 mod history;
+mod look;
 mod rules;
 
 use pyo3::prelude::*;

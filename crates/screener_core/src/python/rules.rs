@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
-use super::errors;
+use super::{errors, look};
 use crate::rule::term::Term;
 use crate::rule::{self, explain, preset as presets_of};
 
@@ -166,6 +166,11 @@ impl RuleSet {
     fn __repr__(&self) -> String {
         let floors = if self.0.floors() { "on" } else { "off" };
         format!("RuleSet({}; floors {floors})", self.names().join(", "))
+    }
+
+    /// The same for a notebook.
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        look::call(slf.py(), "rules_html", (slf,))
     }
 }
 
@@ -369,6 +374,11 @@ impl Rule {
     fn __repr__(&self) -> String {
         format!("Rule({}: {})", self.rule.name, self.rule.when)
     }
+
+    /// The same for a notebook.
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        look::call(slf.py(), "rule_html", (slf,))
+    }
 }
 
 /// A rule's truth table.
@@ -408,6 +418,11 @@ impl Explanation {
 
     fn __repr__(&self) -> String {
         self.__str__()
+    }
+
+    /// The same for a notebook.
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        look::call(slf.py(), "explanation_html", (slf,))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{InvalidRules, RuleSet};
 
 /// Names of the presets, the default first.
-pub const NAMES: [&str; 2] = ["futures", "classic"];
+pub const NAMES: [&str; 3] = ["futures", "classic", "quiet"];
 
 /// The text of the preset called `name`.
 #[must_use]
@@ -11,6 +11,7 @@ pub fn text(name: &str) -> Option<&'static str> {
     match name {
         "futures" => Some(include_str!("futures.toml")),
         "classic" => Some(include_str!("classic.toml")),
+        "quiet" => Some(include_str!("quiet.toml")),
         _ => None,
     }
 }

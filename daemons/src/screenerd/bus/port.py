@@ -16,6 +16,7 @@ from screenerd.model import (
     Metrics,
     Prices,
     Reconnected,
+    RulesChanged,
     RuleSwitch,
     SettingsChanged,
     Unfollowed,
@@ -28,6 +29,7 @@ Message = (
     | Prices
     | Alert
     | RuleSwitch
+    | RulesChanged
     | SettingsChanged
     | DeadLetter
     | FeedLost

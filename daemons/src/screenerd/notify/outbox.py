@@ -221,8 +221,10 @@ class Notifier:
         """Puts an alert into the outbox of every channel that wants it, or of only one.
 
         When this returns the alert is safe. A withdrawal gets a delivery of its own, since the
-        alert's first one may be over.
+        alert's first one may be over. A shadow alert is for nobody.
         """
+        if alert.shadow:
+            return
         suffix = _WITHDRAWN if alert.state == "withdrawn" else ""
         rows = [
             name + suffix

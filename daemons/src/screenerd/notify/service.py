@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from screenerd.bus.port import Bus, Subscription
 from screenerd.clock import Clock
-from screenerd.model import Alert, SettingsChanged
+from screenerd.model import Alert, RulesChanged, SettingsChanged
 from screenerd.notify.channels import PUBLIC, ChannelConfig, DiscordChannel, Endpoints
 from screenerd.notify.outbox import Notifier
 from screenerd.store.port import Store
@@ -46,14 +46,14 @@ class Notify:
         self._rules = set(rules)
         self.notifier = Notifier(store, channels, clock, endpoints=endpoints)
         self._store, self._clock = store, clock
+        self._users: dict[str, DiscordChannel] = {}
         self._messages: Subscription = bus.subscribe(
-            "notify", Alert, SettingsChanged, limit=100_000
+            "notify", Alert, SettingsChanged, RulesChanged, limit=100_000
         )
 
     async def run(self) -> None:
         """Delivers until the bus is closed; what is left then is delivered next time."""
-        for user in await self._store.all_settings():
-            await self._put_user(user)
+        await self._put_users()
         await self._catch_up()
         async with asyncio.TaskGroup() as group:
             delivering = group.create_task(self.notifier.run())
@@ -63,7 +63,14 @@ class Notify:
                         await self.notifier.accept(message)
                     case SettingsChanged():
                         await self._put_user(message.user)
+                    case RulesChanged() if self._rules != set(message.rules.names):
+                        self._rules = set(message.rules.names)
+                        await self._put_users()
             delivering.cancel()
+
+    async def _put_users(self) -> None:
+        for user in await self._store.all_settings():
+            await self._put_user(user)
 
     async def _put_user(self, user: str) -> None:
         """A user's own channel, as the user has chosen it."""
@@ -74,9 +81,13 @@ class Notify:
         name = user_channel(user)
         if settings.webhook_url is None or not settings.notification_enabled or not wanted:
             self.notifier.remove(name)
+            self._users.pop(name, None)
             return
         url = SecretStr(settings.webhook_url)
-        self.notifier.put(DiscordChannel(name=name, url=url, rules=frozenset(wanted)))
+        channel = DiscordChannel(name=name, url=url, rules=frozenset(wanted))
+        if self._users.get(name) != channel:
+            self._users[name] = channel
+            self.notifier.put(channel)
 
     async def _catch_up(self) -> None:
         """What each channel should have been handed and was not; nothing older than the channel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from screenerd.model import (
     CandleBatch,
     Followed,
     Metrics,
+    RulesChanged,
     RuleSwitch,
     Stamps,
     Unfollowed,
 )
 from screenerd.screen import state
-from screenerd.store.port import Store
-from screenerd.switches import with_cooldowns
+from screenerd.store.port import Store, StoreError
+from screenerd.switches import is_shadow, with_cooldowns, without
 
 log = structlog.get_logger("screen")
 
@@ -46,12 +47,16 @@ SYMBOLS_AT_ONCE = 50
 METRICS_AFTER_SECONDS = 0.1
 """Metrics are told so long after the first close of a burst: most of its symbols are in by then."""
 
+LOOK_AMONG_ALL_SECONDS = 1.0
+LOOK_BACK_MS = 1_000
+"""A minute's time is up so much later than it is by the clock: candles may be on their way here."""
+
 TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
 
 @dataclass(slots=True)
 class ScreenStatus:
-    """What health asks of this role."""
+    """What health asks of this role; `alerts` and `by_rule` are without shadow ones."""
 
     symbols: int = 0
     candles: int = 0
@@ -59,6 +64,7 @@ class ScreenStatus:
     refused: int = 0
     last_minute: int = 0
     by_rule: dict[str, int] = field(default_factory=dict)
+    shadow: dict[str, int] = field(default_factory=dict)
 
 
 class Screen:
@@ -71,8 +77,7 @@ class Screen:
         clock: Clock,
         *,
         exchange: str,
-        rules: str = "futures",
-        floors: bool = True,
+        rules: screener.RuleSet,
         state_file: Path | None = None,
     ) -> None:
         """Takes its ports and the rules; subscribes at once, so that no candle is missed.
@@ -82,34 +87,26 @@ class Screen:
             store: what the engine is rebuilt from.
             clock: what tells the time.
             exchange: whose candles.
-            rules: a preset's name or a TOML file.
-            floors: whether floors are on.
+            rules: the rules as they are before anybody switches them.
             state_file: where the engine is kept over a clean stop, if anywhere.
-
-        Raises:
-            screener.RuleError: the rules cannot be loaded.
         """
         self.status = ScreenStatus()
         self.rebuilt = asyncio.Event()
         self.judged_from = 0
         self._bus, self._store, self._clock, self._exchange = bus, store, clock, exchange
         self._state_file = state_file
-        self._rules = screener.RuleSet.load(rules, floors=floors)
-        self._told = {rule.name: (rule.title, rule.direction) for rule in self._rules}
-        self._engine = screener.Engine(rules=self._rules, exchange=exchange)
+        self._rules = rules
+        self._told = {rule.name: rule for rule in rules}
+        self._among_all = False
+        self._engine = screener.Engine(rules=rules, exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
         self._followed_from: dict[str, int] = {}
         self._switches: dict[str, RuleSwitch] = {}
         self._untold: set[str] = set()
-        self._closed = asyncio.Event()
+        self._closed, self._to_note = asyncio.Event(), asyncio.Event()
         self._messages: Subscription = bus.subscribe(
-            NAME, CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, limit=10_000
+            NAME, CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, RulesChanged, limit=10_000
         )
-
-    @property
-    def rules(self) -> screener.RuleSet:
-        """The rules as they were before anybody switched them."""
-        return self._rules
 
     @property
     def engine(self) -> screener.Engine:
@@ -121,10 +118,15 @@ class Screen:
         await self._rebuild()
         self.rebuilt.set()
         async with asyncio.TaskGroup() as group:
-            telling = group.create_task(self._tell_metrics())
+            helpers = [
+                group.create_task(self._tell_metrics()),
+                group.create_task(self._note_rules()),
+                group.create_task(self._judge_among_all()),
+            ]
             async for message in self._messages:
                 await self._take(message)
-            telling.cancel()
+            for task in helpers:
+                task.cancel()
 
     # What it knew.
 
@@ -134,7 +136,7 @@ class Screen:
         What closed before the very first start is not judged: it was nobody's.
         """
         self._switches = await self._store.rule_switches()
-        self._apply_switches()
+        await self._apply_rules()
         mark = f"screen:{self._exchange}"
         self.judged_from = await self._store.first_seen(mark, self._clock.now_ms() - MINUTE_MS)
         held = await self._store.newest(self._exchange)
@@ -150,7 +152,7 @@ class Screen:
         if kept is None:
             return False
         self._engine, self.judged_from = kept
-        self._apply_switches()
+        await self._apply_rules()
         self.status.last_minute = newest
         return True
 
@@ -170,29 +172,77 @@ class Screen:
             self._engine.warm_up(
                 await self._store.minutes(self._exchange, some, start, self.judged_from)
             )
-        await self._restore_alerts(start)
-        now = self._clock.now_ms()
-        for candle in await self._store.journal(
-            self._exchange, self.judged_from, now + MINUTE_MS, opens_from=self.judged_from
-        ):
-            await self._judge(candle)
-        self._raised.clear()
+        await self._judge_again(await self._store.alerts(start))
 
-    async def _restore_alerts(self, since: int) -> None:
-        """Cooldowns from the alerts before the hour that is judged again; those in it are known."""
-        alerts = await self._store.alerts(since)
-        before = [alert for alert in alerts if alert.triggered_at <= self.judged_from]
+    async def _judge_again(self, alerts: Sequence[Alert]) -> None:
+        """What arrived in the last hour, by each rule from when it came into force as it is.
+
+        Cooldowns come from the alerts before that; those in it are known, and not told again.
+        """
+        rules, now = self._engine.rules, self._clock.now_ms()
+        candles = await self._store.journal(
+            self._exchange, self.judged_from, now + MINUTE_MS, opens_from=self.judged_from
+        )
+        self._restore([alert for alert in alerts if alert.triggered_at <= self.judged_from])
         self._raised = {
             (alert.id, alert.state) for alert in alerts if alert.triggered_at > self.judged_from
         }
+        since = await self._since_when(rules)
+        arrived = candles[0].received_at if candles else now
+        missing = {name for name, at in since.items() if at > arrived}
+        if missing and len(missing) < len(since):
+            self._engine.set_rules(without(rules, missing))
+        for candle in candles:
+            begun = {name for name in missing if since[name] <= candle.received_at}
+            if begun:
+                missing -= begun
+                self._begin(without(rules, missing), begun, alerts)
+            if len(missing) == len(since):
+                self._warm_up([candle])
+            else:
+                await self._judge(candle)
+        if missing:
+            self._begin(rules, missing, alerts)
+        self._raised.clear()
+
+    def _begin(
+        self, rules: screener.RuleSet, begun: Collection[str], alerts: Sequence[Alert]
+    ) -> None:
+        """Some rules are in force from here on; as others of their names they may have raised."""
+        self._engine.set_rules(rules)
+        self._restore([alert for alert in alerts if alert.rule in begun])
+
+    def _restore(self, alerts: Sequence[Alert]) -> None:
         columns = ("symbol", "rule", "triggered_at", "state")
-        if before:
+        if alerts:
             self._engine.restore_alerts(
-                pl.DataFrame({name: [getattr(one, name) for one in before] for name in columns})
+                pl.DataFrame({name: [getattr(one, name) for one in alerts] for name in columns})
             )
 
-    def _apply_switches(self) -> None:
-        self._engine.set_rules(with_cooldowns(self._rules, self._switches))
+    async def _apply_rules(self) -> None:
+        """Gives the engine the rules as they are now; beside the loop, as new windows take time."""
+        rules = with_cooldowns(self._rules, self._switches)
+        if rules != self._engine.rules:
+            await asyncio.to_thread(self._engine.set_rules, rules)
+        self._among_all = any(rule.among_all for rule in rules)
+        self._to_note.set()
+
+    async def _note_rules(self) -> None:
+        """Keeps since when rules are in force; the disk may take its time, nothing waits for it."""
+        while True:
+            await self._to_note.wait()
+            self._to_note.clear()
+            try:
+                await self._since_when(self._engine.rules)
+            except StoreError as error:
+                log.warning("rules not noted", error=str(error))
+
+    async def _since_when(self, rules: screener.RuleSet) -> dict[str, int]:
+        """When each rule came into force as it is, by name, ms; 0 where nobody knows."""
+        now = self._clock.now_ms()
+        names = ["rules", *(f"rule:{rule.name}:{rule.version}" for rule in rules)]
+        first, *since = await asyncio.gather(*(self._store.first_seen(name, now) for name in names))
+        return {rule.name: 0 if at <= first else at for rule, at in zip(rules, since, strict=True)}
 
     async def keep(self) -> None:
         """Writes the engine down for the next start, once all it has raised is stored."""
@@ -225,7 +275,12 @@ class Screen:
                 self.status.symbols = len(self._engine.symbols)
             case RuleSwitch():
                 self._switches[message.rule] = message
-                self._apply_switches()
+                await self._apply_rules()
+            case RulesChanged():
+                self._rules = message.rules
+                # What an old rule has raised may still be told.
+                self._told |= {rule.name: rule for rule in message.rules}
+                await self._apply_rules()
 
     async def _screen(self, batch: CandleBatch) -> None:
         history: list[Candle] = []
@@ -284,6 +339,20 @@ class Screen:
             return
         self.status.candles += 1
         self.status.last_minute = max(self.status.last_minute, candle.open_time)
+        await self._publish(raised, candle)
+
+    async def _judge_among_all(self) -> None:
+        """Rules that ask something of all symbols, where the last of them does not come in time.
+
+        What arrived before that is judged before it, so that a replay counts the same symbols.
+        """
+        while True:
+            await self._clock.sleep(LOOK_AMONG_ALL_SECONDS)
+            if self._messages.status.waiting == 0 and self._among_all:
+                now = self._clock.now_ms() - LOOK_BACK_MS
+                await self._publish(self._engine.advance(now), None)
+
+    async def _publish(self, raised: Sequence[screener.Alert], candle: Candle | None) -> None:
         for alert in raised:
             switch = self._switches.get(alert.rule)
             if switch is not None and not switch.enabled:
@@ -291,18 +360,23 @@ class Screen:
             if (str(alert.id), alert.state) not in self._raised:
                 await self._bus.publish(self._tell(alert, candle))
 
-    def _tell(self, alert: screener.Alert, candle: Candle) -> Alert:
-        self.status.alerts += 1
-        self.status.by_rule[alert.rule] = self.status.by_rule.get(alert.rule, 0) + 1
-        title, direction = self._told[alert.rule]
+    def _tell(self, alert: screener.Alert, candle: Candle | None) -> Alert:
+        """The alert as it is told; `candle` is what raised it, if it was one."""
+        now = self._clock.now_ms()
+        own = candle is not None and candle.symbol == alert.symbol
+        rule = self._told[alert.rule]
+        shadow = is_shadow(rule, alert.symbol)
+        counts = self.status.shadow if shadow else self.status.by_rule
+        counts[alert.rule] = counts.get(alert.rule, 0) + 1
+        self.status.alerts += not shadow
         return Alert(
             id=str(alert.id),
             triggered_at=alert.triggered_at,
             exchange=alert.exchange,
             symbol=alert.symbol,
             rule=alert.rule,
-            title=title,
-            direction=direction,
+            title=rule.title,
+            direction=rule.direction,
             timeframe=alert.timeframe,
             price=alert.price,
             quote_volume=alert.quote_volume,
@@ -312,15 +386,17 @@ class Screen:
             rule_version=alert.rule_version,
             evidence=dict(alert.evidence),
             stamps=Stamps(
-                exchange_close=candle.close_time,
-                exchange_event=candle.event_time,
-                received=candle.received_at,
-                decided=self._clock.now_ms(),
+                exchange_close=candle.close_time if candle and own else alert.triggered_at,
+                exchange_event=candle.event_time if candle and own else None,
+                received=candle.received_at if candle else now,
+                decided=now,
             ),
+            shadow=shadow,
         )
 
 
 def _given(candle: Candle) -> screener.Candle:
+    """A closed candle as the engine takes it: known since it was received, as a replay has it."""
     return screener.Candle(
         symbol=candle.symbol,
         open_time=candle.open_time,
@@ -333,6 +409,6 @@ def _given(candle: Candle) -> screener.Candle:
         trades=candle.trades,
         taker_buy_volume=candle.taker_buy_volume,
         taker_buy_quote_volume=candle.taker_buy_quote_volume,
-        event_time=candle.event_time,
+        event_time=candle.received_at or candle.event_time,
         source=candle.source,
     )

@@ -25,12 +25,16 @@ from screenerd.serve.schemas import (
     AlertsQuery,
     CandlesAnswer,
     CandlesQuery,
+    ExplainAnswer,
+    ExplainQuery,
     HealthAnswer,
     MetricsAnswer,
     ProbeAnswer,
     RuleAnswer,
     RuleChange,
     RulesAnswer,
+    ScorecardAnswer,
+    ScorecardQuery,
     SettingsAnswer,
     SettingsChange,
     SparklinesAnswer,
@@ -38,12 +42,16 @@ from screenerd.serve.schemas import (
 )
 from screenerd.serve.users import Users
 from screenerd.store.port import AlertFilter, Settings
+from screenerd.switches import is_shadow
 
 MOST_MINUTES = 200_000
 """Minutes read for one answer; of long candles there may be fewer than asked for."""
 
 SYMBOLS_FRESH_SECONDS = 1.0
 """What changes with the minute need not be counted for every request."""
+
+SCORES_FRESH_SECONDS = 15.0
+"""An alert is scored hours after it was raised: nobody waits for the newest."""
 
 _STATUS = {"ok": "healthy", "starting": "degraded", "degraded": "degraded", "down": "unhealthy"}
 
@@ -163,6 +171,24 @@ class Api:
             ),
             Endpoint(
                 "GET",
+                "/api/explain",
+                self.explain,
+                "What a rule sees of a symbol now: each clause with its margin.",
+                ExplainAnswer,
+                ExplainQuery,
+                errors=(404,),
+            ),
+            Endpoint(
+                "GET",
+                "/api/scorecard",
+                self.scorecard,
+                "How good each rule was, by what came after its alerts.",
+                ScorecardAnswer,
+                ScorecardQuery,
+                errors=(503,),
+            ),
+            Endpoint(
+                "GET",
                 "/api/settings",
                 self.settings,
                 "What the caller has chosen.",
@@ -253,7 +279,7 @@ class Api:
         )
 
     async def _alerts(self, query: AlertsQuery, *, arrow: bool) -> bytes:
-        wanted = AlertFilter(query.symbol, query.type, query.since)
+        wanted = AlertFilter(query.symbol, query.type, query.since, query.shadow)
         # What is told from here on may be in the page already.
         named, told_before = self._latest.ids, self._latest.wanted(wanted)
         offset, limit = page_around(query.offset, query.limit, len(told_before))
@@ -321,10 +347,25 @@ class Api:
 
     async def rules(self, call: Call) -> bytes:
         """The rules, as they are for the caller."""
-        return await self._lists.get(_own_rules(call), lambda: self._rules(call))
+        # An administrator sees those of everybody.
+        whose = (call.caller.id, call.caller.may("admin"))
+        key = ("rules", whose, self._users.changes, self._status().rules)
+        return await self._lists.get(key, lambda: self._rules(call))
 
     async def _rules(self, call: Call) -> bytes:
-        return orjson.dumps({"rules": [self._rule(rule, call) for rule in self._users.rules]})
+        status = self._status().rules
+        rules = [self._rule(rule, call) for rule in self._users.rules]
+        told: dict[str, Any] = {"rules": rules, "loaded_at": encode.iso(status.loaded_at)}
+        told["fault"] = None
+        if (fault := status.fault) is not None:
+            told["fault"] = {
+                "file": fault.file,
+                "message": fault.told,
+                "line": fault.line,
+                "column": fault.column,
+                "since": encode.iso(fault.since),
+            }
+        return orjson.dumps(told)
 
     async def change_rule(self, call: Call) -> bytes:
         """Switches a rule for the caller, or for everybody."""
@@ -336,8 +377,33 @@ class Api:
         else:
             await self._users.change(call.caller.id, name, change)
             await self._bus.publish(SettingsChanged(call.caller.id))
-        self._lists.forget(_own_rules(call))
         return orjson.dumps(self._rule(self._users.rules[name], call))
+
+    async def explain(self, call: Call) -> bytes:
+        """A rule's truth table at the newest minute of a symbol."""
+        query: ExplainQuery = call.query
+        rules = self._users.rules
+        if query.rule not in rules:
+            raise not_found("rule", query.rule, "GET /api/rules lists them", field="rule")
+        rows = await self._board.rows(query.symbol)
+        if rows is None or rows.is_empty():
+            remedy = "GET /api/symbols lists what is followed"
+            raise not_found("metrics of symbol", query.symbol, remedy, field="symbol")
+        seen = rows.row(0, named=True)
+        return orjson.dumps(encode.explained(seen, rules[query.rule], rules))
+
+    async def scorecard(self, call: Call) -> bytes:
+        """How each rule did."""
+        query: ScorecardQuery = call.query
+        # Titles are of the rules that are in force now.
+        key = ("scorecard", query, self._users.changes)
+        return await self._pages.get(
+            key, lambda: self._scorecard(query), fresh=SCORES_FRESH_SECONDS
+        )
+
+    async def _scorecard(self, query: ScorecardQuery) -> bytes:
+        scores = await self._store.scorecard(query.since or 0, query.type)
+        return orjson.dumps(encode.scorecard_value(scores, self._users.rules, query.type))
 
     async def settings(self, call: Call) -> bytes:
         """What the caller has chosen."""
@@ -371,14 +437,11 @@ class Api:
             "when": rule.when,
             "floor": rule.floor if self._users.rules.floors else None,
             "cooldown_seconds": cooldown / 1000,
-            "enabled": all(one.enabled for one in (own, everybody) if one is not None),
+            "enabled": rule.enabled
+            and all(one.enabled for one in (own, everybody) if one is not None),
+            "shadow": is_shadow(rule),
             "version": rule.version,
         }
-
-
-def _own_rules(call: Call) -> tuple[str, str, bool]:
-    """Whose rules these are: an administrator sees those of everybody."""
-    return "rules", call.caller.id, call.caller.may("admin")
 
 
 def _candles_page(query: CandlesQuery, told: bytes, following: int | None) -> bytes:

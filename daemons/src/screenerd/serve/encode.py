@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from io import BytesIO
@@ -11,8 +12,9 @@ from typing import Any
 import orjson
 import polars as pl
 
-from screener import RuleSet
-from screenerd.model import MINUTE_MS, Alert
+from screener import Rule, RuleSet, margins
+from screenerd.model import HORIZONS, MINUTE_MS, Alert, HorizonScore, RuleScore
+from screenerd.switches import is_shadow
 
 TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
@@ -57,11 +59,13 @@ def iso(ms: int) -> str:
 
 def reason(alert: Alert, rules: RuleSet) -> list[dict[str, Any]] | None:
     """Each clause of an alert's rule with its values then; `None` if the rule is another now."""
-    if alert.rule not in rules or rules[alert.rule].version != alert.rule_version:
+    if alert.rule not in rules:
+        return None
+    if rules[alert.rule].for_symbol(alert.symbol).version != alert.rule_version:
         return None
     return [
         {"clause": clause.text, "left": clause.left, "right": clause.right}
-        for clause in rules.explain(alert.rule, alert.evidence).clauses
+        for clause in rules.explain(alert.rule, alert.evidence, symbol=alert.symbol).clauses
     ]
 
 
@@ -84,6 +88,7 @@ def alert_value(alert: Alert, rules: RuleSet) -> dict[str, Any]:
         "change_pct": alert.change,
         "state": alert.state,
         "rule_version": alert.rule_version,
+        "shadow": alert.shadow,
         "metadata": {
             "title": alert.title,
             "direction": alert.direction,
@@ -91,6 +96,39 @@ def alert_value(alert: Alert, rules: RuleSet) -> dict[str, Any]:
             "evidence": alert.evidence,
             "reason": reason(alert, rules),
             "stamps": times,
+        },
+    }
+
+
+def scorecard_value(
+    scores: Mapping[str, RuleScore], rules: RuleSet, only: str | None = None
+) -> dict[str, Any]:
+    """The scores of the rules in force, in their order, then of those that are not any more."""
+    in_force = {rule.name: rule for rule in rules}
+    asked = [name for name in in_force if only in (None, name)]
+    return {
+        "horizons": list(HORIZONS),
+        "first": iso(min(one.first for one in scores.values())) if scores else None,
+        "last": iso(max(one.last for one in scores.values())) if scores else None,
+        "rules": [
+            _score_value(name, scores.get(name), in_force.get(name))
+            for name in dict.fromkeys([*asked, *sorted(scores)])
+        ],
+    }
+
+
+def _score_value(name: str, score: RuleScore | None, rule: Rule | None) -> dict[str, Any]:
+    none = HorizonScore(0, 0)
+    return {
+        "rule": name,
+        "title": None if rule is None else rule.title,
+        "direction": None if rule is None else rule.direction,
+        "shadow": None if rule is None else is_shadow(rule),
+        "alerts": 0 if score is None else score.alerts,
+        "versions": 0 if score is None else score.versions,
+        "horizons": {
+            horizon: asdict(none if score is None else score.horizons[horizon])
+            for horizon in HORIZONS
         },
     }
 
@@ -131,6 +169,19 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
     ).sort("symbol", maintain_order=True)
 
 
+def explained(seen: Mapping[str, Any], rule: Rule, rules: RuleSet) -> dict[str, Any]:
+    """What a rule sees in a row of a snapshot, with margins."""
+    metrics = {name: seen.get(name) for name in rule.metrics}
+    return {
+        "symbol": seen["symbol"],
+        "timestamp": iso(seen["open_time"] + MINUTE_MS),
+        "price": seen["price"],
+        "title": rule.title,
+        "version": rule.version,
+        **margins(rules, rule.name, metrics).to_dict(),
+    }
+
+
 def arrow(frame: pl.DataFrame) -> bytes:
     """A frame as an Arrow stream."""
     out = BytesIO()
@@ -146,11 +197,12 @@ def alerts_table(alerts: list[dict[str, Any]]) -> pl.DataFrame:
         columns[name] = [one[name] for one in alerts]
     for name in ("state", "rule_version"):
         columns[name] = [one[name] for one in alerts]
+    columns["shadow"] = [one["shadow"] for one in alerts]
     columns["metadata"] = [orjson.dumps(one["metadata"]).decode() for one in alerts]
     schema: Mapping[str, Any] = {
         name: pl.Float64 if name in {"price", "volume", "change_pct"} else pl.String
         for name in columns
-    }
+    } | {"shadow": pl.Boolean}
     frame = pl.DataFrame(columns, schema=schema)
     return frame.with_columns(
         pl.col("triggered_at").str.to_datetime(ISO, time_unit="ms", time_zone="UTC")

@@ -45,5 +45,8 @@ def prices(at: int, told: Mapping[str, float]) -> bytes:
     return message({"type": "prices", "timestamp": iso(at), "data": told})
 
 
+RULES = message({"type": "rules"})
+"""The rules are others now, or what has become of their files is."""
+
 PING = message({"type": "ping"})
 """Asks a client whether it is still there."""

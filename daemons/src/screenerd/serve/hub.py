@@ -49,15 +49,21 @@ class Sent:
     rule: str
     triggered_at: int
     frame: bytes
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a client wants to hear of; `None` is everything."""
+    """What a client wants to hear of; `None` is everything.
+
+    `changes` are those of the rules, `shadow` asks for shadow alerts, too.
+    """
 
     alerts: bool = True
     metrics: bool = False
     prices: bool = False
+    changes: bool = False
+    shadow: bool = False
     symbols: frozenset[str] | None = None
     rules: frozenset[str] | None = None
 
@@ -110,7 +116,7 @@ class Client:
     def wants(self, sent: Sent) -> bool:
         """Whether an alert is for this client, by its wish and its user's switches."""
         wish = self.wish
-        if wish is None or not wish.alerts:
+        if wish is None or not wish.alerts or (sent.shadow and not wish.shadow):
             return False
         if wish.symbols is not None and sent.symbol not in wish.symbols:
             return False
@@ -146,11 +152,13 @@ class Hub:
         self.clients: set[Client] = set()
         self._newest: deque[Sent] = deque(maxlen=REMEMBERED)
 
-    def publish(self, symbol: str, rule: str, triggered_at: int, data: bytes) -> None:
+    def publish(
+        self, symbol: str, rule: str, triggered_at: int, data: bytes, *, shadow: bool = False
+    ) -> None:
         """Hands on an alert, encoded already."""
         self.offset += 1
         frame = frames.alert(self.offset, data)
-        sent = Sent(self.offset, symbol, rule, triggered_at, frame)
+        sent = Sent(self.offset, symbol, rule, triggered_at, frame, shadow)
         self._newest.append(sent)
         for client in self.clients:
             if client.wants(sent):
@@ -180,6 +188,15 @@ class Hub:
                 client.offer_now(everything)
             elif chosen := {name: prices[name] for name in wish.symbols & prices.keys()}:
                 client.offer_now(frames.prices(at, chosen))
+
+    def publish_rules(self) -> None:
+        """Tells those who want to know that rules, or what users have changed of them, are others.
+
+        What they are now differs from user to user: who is told asks.
+        """
+        for client in self.clients:
+            if client.wish is not None and client.wish.changes:
+                client.offer(frames.RULES)
 
     def wants_metrics(self) -> bool:
         """Whether anybody listens to metrics."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
-from screenerd.model import RuleSwitch
+from screenerd.model import RuleScore, RuleSwitch
 from screenerd.store.port import AlertFilter, AlertPage, MinuteRow, Settings
 
 
@@ -34,6 +34,10 @@ class ServeStore(Protocol):
         self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()
     ) -> AlertPage:
         """A page of alerts, newest first; and which of the ids that are named are stored."""
+        ...
+
+    async def scorecard(self, since: int = 0, rule: str | None = None) -> dict[str, RuleScore]:
+        """How each rule, or one, did since a time in ms, by rule."""
         ...
 
     async def rule_switches(self) -> dict[str, RuleSwitch]:

@@ -42,7 +42,3 @@ class Recent(Generic[T]):
             if len(self._made) > MOST:
                 self._made.popitem(last=False)
         return await asyncio.shield(found[1])
-
-    def forget(self, key: Hashable) -> None:
-        """The answer is another one from now on."""
-        self._made.pop(key, None)

@@ -84,8 +84,16 @@ class AlertsQuery(Asked):
     symbol: SymbolName | None = None
     type: RuleName | None = None
     since: Moment | None = None
+    shadow: bool = False
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+
+
+class ScorecardQuery(Asked):
+    """Which alerts are counted."""
+
+    type: RuleName | None = None
+    since: Moment | None = None
 
 
 class CandlesQuery(Asked):
@@ -96,6 +104,13 @@ class CandlesQuery(Asked):
     start: Moment | None = None
     end: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=1500)] = 500
+
+
+class ExplainQuery(Asked):
+    """Which rule, and of which symbol."""
+
+    symbol: SymbolName
+    rule: RuleName
 
 
 class RuleChange(Asked):
@@ -259,6 +274,7 @@ class AlertAnswer(Told):
     change_pct: Number
     state: Literal["confirmed", "provisional", "withdrawn"]
     rule_version: str
+    shadow: bool
     metadata: AlertMetadata
 
 
@@ -352,13 +368,102 @@ class RuleAnswer(Told):
     floor: str | None
     cooldown_seconds: float
     enabled: bool
+    shadow: bool
     version: str
 
 
+class RulesFaultAnswer(Told):
+    """Why a file of rules is not in force as it is now: the rules are those before."""
+
+    file: str
+    message: str
+    line: int | None
+    column: int | None
+    since: Iso
+
+
 class RulesAnswer(Told):
-    """Every rule."""
+    """Every rule; since when they are in force; what keeps their files from it, if anything."""
 
     rules: list[RuleAnswer]
+    loaded_at: Iso
+    fault: RulesFaultAnswer | None
+
+
+class HorizonAnswer(Told):
+    """How a rule did over a horizon; returns are with the alert's sign, in %."""
+
+    n: int
+    missing: int
+    hit_rate: Number
+    mean: Number
+    median: Number
+    profit_factor: Number
+    mfe: Number
+    mae: Number
+
+
+class ScoreAnswer(Told):
+    """How a rule did; `title`, `direction` and `shadow` are null for one that is not in force."""
+
+    rule: str
+    title: str | None
+    direction: str | None
+    shadow: bool | None
+    alerts: int
+    versions: int
+    horizons: dict[str, HorizonAnswer]
+
+
+class ScorecardAnswer(Told):
+    """Every rule, those in force first; when the oldest and the newest scored alert was."""
+
+    horizons: list[str]
+    first: Iso | None
+    last: Iso | None
+    rules: list[ScoreAnswer]
+
+
+class MarginAnswer(Told):
+    """One condition of a rule, and how far it is from the point where it begins to hold.
+
+    `margin` is in the unit of the two values, `share` that of the larger of them: positive where
+    it holds, negative where it fails.
+    """
+
+    clause: str
+    part: Literal["when", "floor"]
+    left: Number
+    operator: Literal["<", "<=", ">", ">=", "==", "!="] | None
+    right: Number
+    held: bool | None
+    margin: Number
+    share: Number
+
+
+class NeedAnswer(Told):
+    """A metric, and the value at which what fails would hold."""
+
+    metric: str
+    value: float
+    needed: float
+
+
+class ExplainAnswer(Told):
+    """What a rule sees of a symbol at its newest minute; `told` is the nearest miss in words."""
+
+    symbol: str
+    timestamp: Iso
+    price: Number
+    title: str
+    version: str
+    rule: str
+    holds: bool
+    clauses: list[MarginAnswer]
+    not_ready: list[str]
+    distance: Number
+    needs: list[NeedAnswer]
+    told: str
 
 
 class SettingsAnswer(Told):

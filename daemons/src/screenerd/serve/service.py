@@ -22,6 +22,7 @@ from screenerd.model import (
     CandleBatch,
     Metrics,
     Prices,
+    RulesChanged,
     RuleSwitch,
     SettingsChanged,
     SymbolStatus,
@@ -52,7 +53,8 @@ log = structlog.get_logger("serve")
 PING_SECONDS = 30.0
 WATCH_SECONDS = 1.0
 ALERTS_WAITING = 100_000
-_HEARD = (CandleBatch, Metrics, Prices, Alert, Unfollowed, RuleSwitch, SettingsChanged)
+_CHOSEN = (RuleSwitch, SettingsChanged, RulesChanged)
+_HEARD = (CandleBatch, Metrics, Prices, Alert, Unfollowed, *_CHOSEN)
 
 
 @dataclass(slots=True)
@@ -224,12 +226,15 @@ class Serve:
                 self._board.forget(message.symbols)
             case RuleSwitch() | SettingsChanged():
                 self._chosen.set()
+            case RulesChanged():
+                self._users.set_rules(message.rules)
+                self.hub.publish_rules()
 
     def _take_alert(self, alert: Alert) -> None:
         self._latest.add(alert)
         data = orjson.dumps(encode.alert_value(alert, self._users.rules))
-        self.hub.publish(alert.symbol, alert.rule, alert.triggered_at, data)
-        self.status.alerts += 1
+        self.hub.publish(alert.symbol, alert.rule, alert.triggered_at, data, shadow=alert.shadow)
+        self.status.alerts += not alert.shadow
         taken = alert.stamps.decided - alert.stamps.received
         self._board.take_latency(self._clock.real(taken))
 
@@ -248,6 +253,7 @@ class Serve:
             self._chosen.clear()
             try:
                 await self._users.load()
+                self.hub.publish_rules()
             except StoreError as error:
                 log.warning("choices not read", error=str(error))
                 await asyncio.sleep(WATCH_SECONDS)

@@ -24,7 +24,7 @@ UNAUTHENTICATED = 4401
 
 _Name = Annotated[str, Field(min_length=1, max_length=64)]
 
-Channel = Literal["alerts", "metrics", "prices"]
+Channel = Literal["alerts", "metrics", "prices", "rules"]
 
 
 class _Message(BaseModel):
@@ -42,9 +42,10 @@ class Subscribe(_Message):
     """What the client wants to hear of, and where it left off."""
 
     type: Literal["subscribe"]
-    channels: Annotated[list[Channel], Field(max_length=3)] = ["alerts"]
+    channels: Annotated[list[Channel], Field(max_length=4)] = ["alerts"]
     symbols: Annotated[list[_Name], Field(max_length=MOST_SYMBOLS)] | None = None
     types: Annotated[list[_Name], Field(max_length=200)] | None = None
+    shadow: bool = False
     since: Annotated[int, Field(ge=0)] | None = None
     epoch: Annotated[str, Field(max_length=64)] | None = None
 
@@ -55,6 +56,8 @@ class Subscribe(_Message):
             alerts="alerts" in self.channels,
             metrics="metrics" in self.channels,
             prices="prices" in self.channels,
+            changes="rules" in self.channels,
+            shadow=self.shadow,
             symbols=None if self.symbols is None else frozenset(self.symbols),
             rules=None if self.types is None else frozenset(self.types),
         )

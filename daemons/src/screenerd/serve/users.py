@@ -18,6 +18,7 @@ class Users:
     Attributes:
         rules: the rules as they are for everybody now.
         everybody: what was changed of them.
+        changes: counts whatever changes here.
     """
 
     def __init__(self, store: ServeStore, rules: RuleSet) -> None:
@@ -25,6 +26,7 @@ class Users:
         self._store, self._given = store, rules
         self.rules = rules
         self.everybody: dict[str, RuleSwitch] = {}
+        self.changes = 0
         self._of: dict[str, dict[str, RuleSwitch]] = {}
         # What is read must not be older than what has been written since.
         self._alone = asyncio.Lock()
@@ -39,6 +41,12 @@ class Users:
             self._take(await self._store.rule_switches())
             for user, switches in (await self._store.user_switches()).items():
                 self.of(user).update(switches)
+            self.changes += 1
+
+    def set_rules(self, rules: RuleSet) -> None:
+        """Takes other rules, as they are before anybody switches them."""
+        self._given = rules
+        self._take(self.everybody)
 
     def of(self, user: str) -> dict[str, RuleSwitch]:
         """A user's switches."""
@@ -50,6 +58,7 @@ class Users:
             switch = changed(self.of(user).get(rule, RuleSwitch(rule)), change)
             await self._store.set_user_switch(user, switch)
             self.of(user)[rule] = switch
+            self.changes += 1
 
     async def change_for_all(self, rule: str, change: RuleChange) -> RuleSwitch:
         """Changes a rule for everybody; gives what is to be told to those who judge."""
@@ -62,6 +71,7 @@ class Users:
     def _take(self, everybody: dict[str, RuleSwitch]) -> None:
         self.everybody = everybody
         self.rules = with_cooldowns(self._given, everybody)
+        self.changes += 1
 
 
 def changed(switch: RuleSwitch, change: RuleChange) -> RuleSwitch:

@@ -181,7 +181,49 @@ _USERS = Migration(
     ),
 )
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_CANDLES, _ALERTS, _AUDIT, _USERS)
+_SHADOW = Migration(
+    5,
+    "alerts that are told to nobody",
+    (
+        "ALTER TABLE alert_history ADD COLUMN shadow INTEGER NOT NULL DEFAULT 0",
+        # Alerts are counted without a look at the table, where their evidence is.
+        "DROP INDEX alert_history_triggered",
+        "DROP INDEX alert_history_symbol",
+        """CREATE INDEX alert_history_triggered
+    ON alert_history (triggered_at, symbol, alert_type, shadow)""",
+        """CREATE INDEX alert_history_symbol
+    ON alert_history (symbol, triggered_at, alert_type, shadow)""",
+    ),
+)
+
+_SCORES = Migration(
+    6,
+    "what came after alerts",
+    (
+        """CREATE TABLE alert_scores (
+    alert_id TEXT PRIMARY KEY,
+    exchange TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    alert_type TEXT NOT NULL,
+    rule_version TEXT NOT NULL,
+    shadow INTEGER NOT NULL,
+    triggered_at INTEGER NOT NULL,
+    return_5m REAL, return_15m REAL, return_1h REAL, return_4h REAL,
+    mfe_5m REAL, mfe_15m REAL, mfe_1h REAL, mfe_4h REAL,
+    mae_5m REAL, mae_15m REAL, mae_1h REAL, mae_4h REAL
+) WITHOUT ROWID, STRICT""",
+        "CREATE INDEX alert_scores_triggered ON alert_scores (triggered_at)",
+    ),
+)
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    _CANDLES,
+    _ALERTS,
+    _AUDIT,
+    _USERS,
+    _SHADOW,
+    _SCORES,
+)
 """Every step, in order."""
 
 _REGISTER = """CREATE TABLE IF NOT EXISTS schema_migrations (

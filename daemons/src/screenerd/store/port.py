@@ -8,7 +8,16 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter, RuleSwitch
+from screenerd.model import (
+    Alert,
+    AlertScore,
+    Bars,
+    Candle,
+    CandleBatch,
+    DeadLetter,
+    RuleScore,
+    RuleSwitch,
+)
 
 MinuteRow = tuple[
     int, float, float, float, float, float, float, float | None, float | None, float | None, str
@@ -82,11 +91,12 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
-    """Which alerts are asked for; what is `None` is not asked."""
+    """Which alerts are asked for; what is `None` is not asked. Shadow ones only on request."""
 
     symbol: str | None = None
     rule: str | None = None
     since: int | None = None
+    shadow: bool = False
 
     def takes(self, alert: Alert) -> bool:
         """Whether an alert is asked for."""
@@ -94,6 +104,7 @@ class AlertFilter:
             self.symbol in (None, alert.symbol)
             and self.rule in (None, alert.rule)
             and (self.since is None or alert.triggered_at >= self.since)
+            and (self.shadow or not alert.shadow)
         )
 
 
@@ -244,7 +255,31 @@ class Store(Protocol):
         ...
 
     async def unclaimed(self, channel: str, since: int) -> list[Alert]:
-        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""
+        """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first.
+
+        Without shadow ones.
+        """
+        ...
+
+    async def unscored(
+        self, exchange: str, after: tuple[int, str], until: int, limit: int
+    ) -> list[Alert]:
+        """The first alerts behind one, as (triggered_at, id), up to a time, that have no score."""
+        ...
+
+    async def stretches(self, exchange: str, spans: Sequence[tuple[str, int, int]]) -> pl.DataFrame:
+        """Prices of the minutes of symbols that open in [start, end): symbol, open_time, …, close.
+
+        In the order of the spans, each by time.
+        """
+        ...
+
+    async def write_scores(self, scores: Sequence[AlertScore]) -> None:
+        """Keeps what came after alerts; of an alert that has a score the first stands."""
+        ...
+
+    async def scorecard(self, since: int = 0, rule: str | None = None) -> dict[str, RuleScore]:
+        """How each rule, or one, did since a time in ms, by rule."""
         ...
 
     async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:

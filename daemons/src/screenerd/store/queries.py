@@ -63,8 +63,14 @@ _DUE = (
 )
 _UNCLAIMED = (
     f"SELECT {_TOLD_COLUMNS} FROM alert_history AS a "  # noqa: S608
-    "WHERE triggered_at >= ?1 AND NOT EXISTS (SELECT 1 FROM outbox AS o "
+    "WHERE triggered_at >= ?1 AND shadow = 0 AND NOT EXISTS (SELECT 1 FROM outbox AS o "
     "WHERE o.alert_id = a.id AND o.channel = ?2) ORDER BY triggered_at, symbol, alert_type, id"
+)
+_UNSCORED = (
+    f"SELECT {_TOLD_COLUMNS} FROM alert_history AS a "  # noqa: S608
+    "WHERE exchange = ?1 AND triggered_at >= ?2 AND (triggered_at, id) > (?2, ?3) "
+    "AND triggered_at <= ?4 AND NOT EXISTS (SELECT 1 FROM alert_scores AS s "
+    "WHERE s.alert_id = a.id) ORDER BY triggered_at, id LIMIT ?5"
 )
 _FRAME = {
     "symbol": pl.String,
@@ -77,6 +83,10 @@ _FRAME = {
 _MINUTES = (
     "SELECT symbol, time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, "
     "taker_buy_quote_volume, source FROM candles_1m "
+    "WHERE exchange = ? AND symbol = ? AND time >= ? AND time < ? ORDER BY time"
+)
+_STRETCH = (
+    "SELECT symbol, time, open, high, low, close FROM candles_1m "
     "WHERE exchange = ? AND symbol = ? AND time >= ? AND time < ? ORDER BY time"
 )
 # The minutes of a run all lie as far from their own number as the first.
@@ -268,7 +278,8 @@ def alert_page(
         "triggered_at >= ?": wanted.since,
     }
     values = [value for value in asked.values() if value is not None]
-    where = " AND ".join(key for key, value in asked.items() if value is not None) or "TRUE"
+    clauses = [key for key, value in asked.items() if value is not None]
+    where = " AND ".join([*clauses, *(["TRUE"] if wanted.shadow else ["shadow = 0"])])
     total: int = connection.execute(
         f"SELECT count(*) FROM alert_history WHERE {where}",  # noqa: S608
         values,
@@ -330,6 +341,25 @@ def due(connection: sqlite3.Connection, now: int, limit: int) -> list[tuple[Deli
         (delivery_from(row[:_DELIVERY_WIDTH]), alert_from(row[_DELIVERY_WIDTH:]))
         for row in connection.execute(_DUE, (now, limit))
     ]
+
+
+def unscored(
+    connection: sqlite3.Connection, exchange: str, after: tuple[int, str], until: int, limit: int
+) -> list[Alert]:
+    """The first alerts behind one, as (triggered_at, id), up to a time, that have no score."""
+    return [
+        alert_from(row) for row in connection.execute(_UNSCORED, (exchange, *after, until, limit))
+    ]
+
+
+def stretches(
+    connection: sqlite3.Connection, exchange: str, spans: Sequence[tuple[str, int, int]]
+) -> pl.DataFrame:
+    """The prices of minutes of symbols that open in [start, end), as `screener.outcomes` takes."""
+    rows: list[Row] = []
+    for span in spans:
+        rows += connection.execute(_STRETCH, (exchange, *span)).fetchall()
+    return pl.DataFrame(rows, schema=dict(list(_FRAME.items())[:6]), orient="row")
 
 
 def dead(connection: sqlite3.Connection, channel: str) -> list[Delivery]:

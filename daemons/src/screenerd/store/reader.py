@@ -12,8 +12,8 @@ from typing import Self
 import polars as pl
 
 from screenerd.clock import Clock
-from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
-from screenerd.store import queries
+from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleScore, RuleSwitch
+from screenerd.store import queries, scorecard
 from screenerd.store.audit import whole_hours
 from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.readers import Readers
@@ -172,6 +172,25 @@ class SqliteReader:
     async def unclaimed(self, channel: str, since: int) -> list[Alert]:
         """Alerts triggered at `since` or later that are not in a channel's outbox, oldest first."""
         return await self._readers.run(partial(queries.unclaimed, channel=channel, since=since))
+
+    async def unscored(
+        self, exchange: str, after: tuple[int, str], until: int, limit: int
+    ) -> list[Alert]:
+        """The first alerts behind one, as (triggered_at, id), up to a time, that have no score."""
+        return await self._readers.run(
+            partial(queries.unscored, exchange=exchange, after=after, until=until, limit=limit)
+        )
+
+    async def stretches(self, exchange: str, spans: Sequence[tuple[str, int, int]]) -> pl.DataFrame:
+        """Prices of the minutes of symbols that open in [start, end): symbol, open_time, …, close.
+
+        In the order of the spans, each by time.
+        """
+        return await self._readers.run(partial(queries.stretches, exchange=exchange, spans=spans))
+
+    async def scorecard(self, since: int = 0, rule: str | None = None) -> dict[str, RuleScore]:
+        """How each rule, or one, did since a time in ms, by rule."""
+        return await self._readers.run(partial(scorecard.scorecard, since=since, rule=rule))
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest frames that could not be read, newest first."""

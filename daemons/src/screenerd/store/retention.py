@@ -56,6 +56,10 @@ _OLD_LETTERS = (
     "DELETE FROM dead_letters WHERE id IN "
     "(SELECT id FROM dead_letters WHERE received_at < ?1 LIMIT ?2)"
 )
+_OLD_SCORES = (
+    "DELETE FROM alert_scores WHERE alert_id IN "
+    "(SELECT alert_id FROM alert_scores WHERE triggered_at < ?1 LIMIT ?2)"
+)
 _OLD_TRACKING = (
     "DELETE FROM tracking WHERE (exchange, symbol, since) IN "
     "(SELECT exchange, symbol, since FROM tracking WHERE until <= ?1 LIMIT ?2)"
@@ -66,8 +70,11 @@ _OLD_AUDIT = (
 )
 
 
-def outdated(connection: sqlite3.Connection, cutoff: int) -> list[Deletion]:
-    """The deletions that leave what is not older than `cutoff`, ms; reads only."""
+def outdated(connection: sqlite3.Connection, cutoff: int, scores_cutoff: int) -> list[Deletion]:
+    """The deletions that leave what is not older than `cutoff`, ms; reads only.
+
+    Scores are kept from `scores_cutoff` on.
+    """
     return [
         *_candle_deletions(connection, cutoff),
         *(Deletion(_OLD_JOURNAL, (e, cutoff)) for e in journalled(connection)),
@@ -76,6 +83,7 @@ def outdated(connection: sqlite3.Connection, cutoff: int) -> list[Deletion]:
         Deletion(_OLD_DELIVERIES, (cutoff,)),
         Deletion(_OLD_LETTERS, (cutoff,)),
         Deletion(_OLD_TRACKING, (hour_of(cutoff),)),
+        Deletion(_OLD_SCORES, (scores_cutoff,)),
         Deletion(_OLD_AUDIT, (cutoff - AUDIT_HOURS * HOUR_MS,)),
     ]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from screener.history.precedence import RANKS
-from screenerd.model import Alert, Candle, Stamps
+from screenerd.model import HORIZONS, Alert, AlertScore, Candle, Stamps
 from screenerd.store.port import AuditRow, Delivery
 
 Row = tuple[Any, ...]
@@ -27,7 +27,7 @@ OPTIONAL_VALUES: Final = ("trades", "taker_buy_volume", "taker_buy_quote_volume"
 
 ALERT_COLUMNS: Final = (
     "id, triggered_at, exchange, symbol, alert_type, timeframe, price, volume, change_pct, state, "
-    "rule_version, metadata"
+    "rule_version, metadata, shadow"
 )
 """Columns of an alert, in the order of its row."""
 
@@ -36,6 +36,15 @@ SENT_COLUMN: Final = "webhook_sent_at"
 
 DELIVERY_COLUMNS: Final = "id, alert_id, channel, state, attempts, next_try, last_error"
 """Columns of a delivery, in the order of its row."""
+
+
+SCORE_COLUMNS: Final = ", ".join(
+    (
+        "alert_id, exchange, symbol, alert_type, rule_version, shadow, triggered_at",
+        *(f"{kind}_{horizon}" for kind in ("return", "mfe", "mae") for horizon in HORIZONS),
+    )
+)
+"""Columns of a score, in the order of its row."""
 
 
 class Change(Enum):
@@ -138,13 +147,14 @@ def alert_row(alert: Alert) -> Row:
         alert.state,
         alert.rule_version,
         orjson.dumps(metadata).decode(),
+        alert.shadow,
     )
 
 
 def alert_from(row: Row) -> Alert:
     """The alert of a row of `ALERT_COLUMNS` and `SENT_COLUMN`."""
     metadata = orjson.loads(row[11])
-    stamps = metadata["stamps"] | {"sent": row[12]}
+    stamps = metadata["stamps"] | {"sent": row[13]}
     return Alert(
         id=row[0],
         triggered_at=row[1],
@@ -162,6 +172,23 @@ def alert_from(row: Row) -> Alert:
         rule_version=row[10],
         evidence=metadata["evidence"],
         stamps=Stamps(**stamps),
+        shadow=bool(row[12]),
+    )
+
+
+def score_row(score: AlertScore) -> Row:
+    """A score as a row of `SCORE_COLUMNS`."""
+    return (
+        score.alert_id,
+        score.exchange,
+        score.symbol,
+        score.rule,
+        score.rule_version,
+        score.shadow,
+        score.triggered_at,
+        *score.returns,
+        *score.mfe,
+        *score.mae,
     )
 
 

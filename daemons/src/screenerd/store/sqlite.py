@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from screenerd.clock import Clock
-from screenerd.model import Alert, RuleSwitch
+from screenerd.model import Alert, AlertScore, RuleSwitch
 from screenerd.store import queries, writes
 from screenerd.store.audit import HOUR_MS, Span, hour_of
 from screenerd.store.connect import (
@@ -52,6 +52,7 @@ class SqliteStore(SqliteReader):
         clock: Clock,
         *,
         retention_hours: float = 48,
+        scores_days: float = 30,
         commit_after: float = 0.025,
         queue_rows: int = 100_000,
         connect: Connect = open_writer,
@@ -62,6 +63,7 @@ class SqliteStore(SqliteReader):
             path: the database; made, with its folder, if it is not there.
             clock: tells which minutes are over, and when something happened.
             retention_hours: how old candles, alerts and the like grow before `prune` drops them.
+            scores_days: how old scores of alerts grow before `prune` drops them.
             commit_after: seconds the first pending row waits for others, at least 0.
             queue_rows: rows that may wait for a commit; a write beyond that waits to be queued.
             connect: opens the file for writing.
@@ -71,6 +73,8 @@ class SqliteStore(SqliteReader):
         """
         if not retention_hours >= 1:
             raise ValueError(f"retention_hours = {retention_hours} is below 1")
+        if not scores_days >= 1:
+            raise ValueError(f"scores_days = {scores_days} is below 1")
         if not commit_after >= 0:
             raise ValueError(f"commit_after = {commit_after} is below 0")
         if queue_rows < 1:
@@ -78,6 +82,7 @@ class SqliteStore(SqliteReader):
         super().__init__(path, clock)
         self._connect = connect
         self._retention_ms = round(retention_hours * HOUR_MS)
+        self._scores_ms = round(scores_days * 24 * HOUR_MS)
         self._counts = Counts()
         self._lock = FileLock(self._path)
         self._writer = GroupWriter(
@@ -157,6 +162,13 @@ class SqliteStore(SqliteReader):
             rows=len(names) + 1,
         )
 
+    async def write_scores(self, scores: Sequence[AlertScore]) -> None:
+        """Keeps what came after alerts; of an alert that has a score the first stands."""
+        if scores:
+            await self._writer.run(
+                partial(writes.write_scores, scores=tuple(scores)), rows=len(scores)
+            )
+
     async def first_seen(self, name: str, now: int) -> int:
         """When something was first heard of, ms: now, which is kept, if it never was."""
         return await self._writer.run(partial(writes.first_seen, name=name, now=now))
@@ -200,7 +212,9 @@ class SqliteStore(SqliteReader):
         cutoff = now - self._retention_ms
         for exchange in await self._readers.run(queries.exchanges):
             await self._record_audit(exchange, cutoff)
-        deletions = await self._readers.run(partial(outdated, cutoff=cutoff))
+        deletions = await self._readers.run(
+            partial(outdated, cutoff=cutoff, scores_cutoff=now - self._scores_ms)
+        )
         deleted = 0
         while deletions:
             step = await self._writer.run(

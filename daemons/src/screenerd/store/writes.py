@@ -13,12 +13,21 @@ from typing import Final
 
 import orjson
 
-from screenerd.model import Alert, Bars, Candle, CandleBatch, DeadLetter, RuleSwitch
+from screenerd.model import (
+    Alert,
+    AlertScore,
+    Bars,
+    Candle,
+    CandleBatch,
+    DeadLetter,
+    RuleSwitch,
+)
 from screenerd.store.audit import Span
 from screenerd.store.port import AuditRow, Delivery, Settings, StoreError
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
+    SCORE_COLUMNS,
     Change,
     Row,
     agrees,
@@ -29,6 +38,7 @@ from screenerd.store.rows import (
     compare,
     completed,
     next_revision,
+    score_row,
 )
 
 Item = CandleBatch | Alert | DeadLetter | Bars
@@ -216,6 +226,15 @@ def enqueue(
         "INSERT INTO outbox (alert_id, channel, next_try, created_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (alert_id, channel) DO NOTHING",
         [(alert.id, channel, now, now) for channel in channels],
+    )
+
+
+def write_scores(connection: sqlite3.Connection, scores: Iterable[AlertScore]) -> None:
+    """Keeps scores; of an alert that has one the first stands."""
+    connection.executemany(
+        f"INSERT INTO alert_scores ({SCORE_COLUMNS}) VALUES ({_marks(SCORE_COLUMNS)}) "  # noqa: S608
+        "ON CONFLICT (alert_id) DO NOTHING",
+        map(score_row, scores),
     )
 
 

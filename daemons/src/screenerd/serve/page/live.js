@@ -3,6 +3,7 @@
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
 const SILENCE = 75_000;
+const CHANNELS = ["alerts", "metrics", "prices", "rules"];
 /** As `WebSocket.CONNECTING`. */
 const CONNECTING = 0;
 /** No token, a bad one, or one that may not read. */
@@ -28,6 +29,7 @@ export class Live {
    * @param {(data: object, missed: boolean) => void} options.onAlert
    * @param {(data: object) => void} options.onMetrics
    * @param {(prices: object, time: number) => void} options.onPrices of the running minutes
+   * @param {() => void} options.onRules the rules are others now
    * @param {() => void} options.onRefused
    */
   constructor(options) {
@@ -83,7 +85,7 @@ export class Live {
 
   subscribe() {
     const resume = this.epoch === null ? {} : { since: this.offset, epoch: this.epoch };
-    this.say({ type: "subscribe", channels: ["alerts", "metrics", "prices"], ...resume });
+    this.say({ type: "subscribe", channels: CHANNELS, ...resume });
   }
 
   received(message) {
@@ -121,6 +123,10 @@ export class Live {
 
   on_prices({ timestamp, data }) {
     this.onPrices(data, Date.parse(timestamp));
+  }
+
+  on_rules() {
+    this.onRules();
   }
 
   replayed() {

@@ -20,6 +20,7 @@ import { Views } from "./views.js";
 const HEALTH_EVERY = 10_000;
 const HEALTH_EVERY_HIDDEN = 60_000;
 const FEED_START = 200;
+const SCORES_EVERY = 60_000;
 
 const market = new Market();
 const clock = new MarketClock();
@@ -45,6 +46,7 @@ const live = new Live({
   onAlert: alertArrived,
   onMetrics: metricsArrived,
   onPrices: pricesArrived,
+  onRules: () => loadRules(),
   onRefused: () => access.ask(),
 });
 
@@ -131,18 +133,36 @@ function loadMarket() {
 }
 
 async function fetchMarket() {
-  const [list, metrics, lines, ruleList] = await Promise.all([
+  const [list, metrics, lines] = await Promise.all([
     told(api.get("api/symbols"), null),
     told(api.get("api/metrics"), []),
     told(api.get("api/sparklines"), { symbols: {} }),
-    told(api.get("api/rules"), null),
+    loadRules(),
   ]);
   if (list) market.setSymbols(list.symbols);
   for (const one of metrics) market.setMetrics(one);
   market.setSparklines(lines.symbols);
-  if (ruleList) rules.set(ruleList.rules);
   table.reset();
   await loadHealth();
+}
+
+async function loadRules() {
+  const list = await told(api.get("api/rules"), null);
+  if (list) rules.set(list);
+  await loadScores();
+}
+
+async function loadScores() {
+  const scores = await told(api.get("api/scorecard"), null);
+  if (scores) rules.setScores(scores);
+}
+
+/** Scores change slowly; who does not look at the rules needs none. */
+function watchScores() {
+  setTimeout(async () => {
+    if (!document.hidden && rules.visible) await loadScores();
+    watchScores();
+  }, SCORES_EVERY);
 }
 
 /** What a request answers, or something else if it fails; the status tells of that. */
@@ -225,4 +245,5 @@ setInterval(() => {
 }, 1000);
 
 watchHealth();
+watchScores();
 begin();

@@ -2,7 +2,10 @@
 
 import { byId, el, write } from "./dom.js";
 import { duration, formula } from "./format.js";
+import { scoreTable } from "./scores.js";
 import { showValue } from "./values.js";
+
+const SHADOW = "Judged and scored; nobody is told of its alerts";
 
 export class Rules {
   /**
@@ -13,14 +16,37 @@ export class Rules {
   constructor({ api, onChange }) {
     Object.assign(this, { api, onChange });
     this.list = byId("rules");
+    this.fault = byId("rules-fault");
     this.rules = [];
+    this.scores = { horizons: [], rules: [] };
   }
 
-  set(rules) {
+  /** What the server has: the rules, and what keeps a file of rules from being in force. */
+  set({ rules, fault }) {
+    write(this.fault, fault ? faultText(fault) : "");
+    this.fault.hidden = !fault;
+    // Who is about to change a cooldown must not lose it to an answer that says the same.
+    if (JSON.stringify(rules) === JSON.stringify(this.rules)) return;
     this.rules = rules;
     this.list.replaceChildren(...rules.map((rule) => this.item(rule)));
     this.count();
     this.onChange(rules);
+  }
+
+  /** Whether anybody can see them. */
+  get visible() {
+    return this.list.offsetParent !== null;
+  }
+
+  /** What came after the alerts of each rule. */
+  setScores(scores) {
+    this.scores = scores;
+    for (const place of this.list.querySelectorAll(".score")) this.score(place);
+  }
+
+  score(place) {
+    const found = this.scores.rules.find(({ rule }) => rule === place.dataset.rule);
+    place.replaceChildren(scoreTable(found, this.scores.horizons));
   }
 
   count() {
@@ -48,13 +74,17 @@ export class Rules {
       this.change(parts, { cooldown_seconds: Number(parts.cooldown.value) });
     });
     parts.spelled = el("span.muted");
+    const score = el("div.score", { "data-rule": rule.name });
+    this.score(score);
+    const tag = rule.shadow ? [el("span.shadow", { title: SHADOW }, "shadow")] : [];
     parts.element = el(
       "li",
       { "data-rule": rule.name, class: rule.direction },
-      el("div.rule-head", {}, title, el("span.muted", {}, rule.timeframe), parts.toggle),
+      el("div.rule-head", {}, title, el("span.muted", {}, rule.timeframe), ...tag, parts.toggle),
       expression(rule),
       el("label.cooldown", {}, "Cooldown", parts.cooldown, "s", parts.spelled),
       error,
+      score,
     );
     this.write(parts);
     return parts.element;
@@ -88,6 +118,11 @@ export class Rules {
     this.write(parts);
     this.count();
   }
+}
+
+function faultText({ file, line, column, message }) {
+  const place = [file, line && `line ${line}`, column && `column ${column}`];
+  return `${place.filter(Boolean).join(", ")}: ${message}. The rules before it stay.`;
 }
 
 function expression({ when, floor }) {

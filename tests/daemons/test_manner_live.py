@@ -1,0 +1,125 @@
+"""Rules of every manner, live with faults, against a replay of what arrived."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rig import NUMBERS, running, stored
+
+import screener
+from screenerd.config import RulesConfig
+from screenerd.demo.faults import Fault
+from screenerd.model import Candle
+
+RULES = """
+[groups]
+some = ["*USDT"]
+
+[[rule]]
+name = "whenever"
+timeframe = "5m"
+cooldown = "3m"
+when = "abs(change_5m) >= 0.05"
+
+[[rule]]
+name = "held"
+timeframe = "5m"
+hold = "2m"
+when = "change_5m > 0"
+max_per_hour = 4
+cooldown = "1m"
+
+[[rule]]
+name = "once"
+timeframe = "5m"
+when = "change_5m >= 0.1"
+clear_when = "change_5m < 0"
+cooldown = "0m"
+
+[[rule]]
+name = "again"
+timeframe = "5m"
+trigger = "edge"
+repeat = "4m"
+when = "change_15m > 0"
+cooldown = "0m"
+
+[[rule]]
+name = "turning"
+timeframe = "5m"
+when = "change_5m > 0.02 and change_5m[5m] < 0"
+
+[[rule]]
+name = "leader"
+timeframe = "5m"
+when = "rank(change_5m) == 1"
+cooldown = "2m"
+
+[[rule]]
+name = "wide"
+timeframe = "5m"
+trigger = "edge"
+cooldown = "0m"
+when = "breadth(change_5m > 0) > 0.5 and pct_rank(change_5m) < 0.3 and rank(change_5m[3m]) <= 8"
+
+[[rule]]
+name = "otherwise"
+timeframe = "5m"
+when = "change_5m > 100"
+
+[[rule.override]]
+groups = ["some"]
+when = "abs(change_5m) >= 0.04"
+cooldown = "6m"
+"""
+
+
+def replayed(journal: list[Candle], judged_from: int) -> set[str]:
+    """Ids of the alerts of a replay of all symbols in order of arrival."""
+    frame = pl.DataFrame(
+        {
+            "symbol": [candle.symbol for candle in journal],
+            "open_time": [candle.open_time for candle in journal],
+            "event_time": [candle.received_at for candle in journal],
+            "source": [candle.source for candle in journal],
+            **{name: [getattr(candle, name) for candle in journal] for name in NUMBERS},
+        }
+    )
+    rules = screener.RuleSet.parse(RULES)
+    alerts = screener.replay(frame, rules, exchange="binance", start=judged_from).alerts
+    return set(alerts["id"].to_list())
+
+
+@pytest.mark.asyncio
+async def test_live_is_what_a_replay_of_what_arrived_is(tmp_path: Path) -> None:
+    rules, path = tmp_path / "all.toml", tmp_path / "a.db"
+    rules.write_text(RULES, encoding="utf-8")
+    config = RulesConfig(name=str(rules), floors=False)
+    frequent = (Fault.DROP_CLOSE, Fault.CORRECTED_CLOSE, Fault.REORDER_CLOSES, Fault.LATE_CLOSE)
+    async with running(path, symbols=10, speed=120, rules=config) as rig:
+        judged_from = rig.roles.screen.judged_from
+        for _ in range(12):
+            for fault in frequent:
+                rig.faults.arm(fault)
+            await rig.minutes(1)
+        rig.faults.disarm()
+        await rig.minutes(25)
+    _, journal, raised = await stored(path)
+    expected = replayed(journal, judged_from)
+    # The last minute may have been waiting for others when it all ended.
+    newest = max(candle.open_time for candle in journal)
+    late = replayed([c for c in journal if c.open_time < newest], judged_from)
+    assert late <= raised <= expected, Counter(len(one) for one in (raised, expected))
+    told = await _rules_of(path)
+    assert set(told) == set(screener.RuleSet.parse(RULES).names)
+
+
+async def _rules_of(path: Path) -> Counter[str]:
+    from screenerd.clock import SystemClock
+    from screenerd.store.sqlite import SqliteStore
+
+    async with SqliteStore(path, SystemClock()) as store:
+        return Counter(alert.rule for alert in await store.alerts(0))
