@@ -77,7 +77,7 @@ def files(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Tables:
 def _rule(draw: Callable[[st.SearchStrategy[Any]], Any], name: str, groups: Tables) -> Tables:
     required = ("timeframe", "when")
     others = [key for key in VALUES if key not in required]
-    rule = {"name": name} | draw(_fields(required, others))
+    rule: Tables = {"name": name, **draw(_fields(required, others))}
     keys = [key for key in VALUES if key not in OF_RULES_ALONE]
     overrides = []
     for _ in range(draw(st.integers(0, 2))):
@@ -88,7 +88,9 @@ def _rule(draw: Callable[[st.SearchStrategy[Any]], Any], name: str, groups: Tabl
         elif not override["symbols"]:
             override["symbols"] = ["BTCUSDT"]
         overrides.append(override)
-    return rule | {"override": overrides} if overrides else rule
+    if overrides:
+        rule["override"] = overrides
+    return rule
 
 
 @st.composite
@@ -96,7 +98,8 @@ def _fields(
     draw: Callable[[st.SearchStrategy[Any]], Any], required: tuple[str, ...], others: list[str]
 ) -> Tables:
     chosen = draw(st.lists(st.sampled_from(others), unique=True, max_size=6))
-    return {key: draw(VALUES[key]) for key in (*required, *chosen)}
+    fields: Tables = {key: draw(VALUES[key]) for key in (*required, *chosen)}
+    return fields
 
 
 def to_toml(tables: Tables) -> str:

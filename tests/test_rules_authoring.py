@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import stat
 import sys
 import tomllib
@@ -282,3 +283,13 @@ def test_rules_are_shown_in_the_same_layout(run: Command) -> None:
         for name in screener.RuleSet.load(preset).names:
             shown = run("show", name).out
             assert format_rules(shown) == shown
+
+
+def test_the_documented_commands(run: Command) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "rules.md").read_text("utf-8")
+    commands = page.partition("## Files\n")[2].partition("```sh\n")[2].partition("```")[0]
+    for command in commands.splitlines():
+        program, rules, *arguments = shlex.split(command)
+        assert (program, rules) == ("screener", "rules")
+        assert run(*arguments).code == 0, command
+    assert commands.count("\n") == 7
