@@ -92,9 +92,22 @@ def test_copies_are_the_rules_of_the_presets(run: Command) -> None:
     assert screener.RuleSet.load("two.toml").names == ["top_hunter", "flat_1m"]
 
 
-def test_no_two_presets_have_a_rule_of_one_name() -> None:
-    names = [name for preset in presets() for name in screener.RuleSet.load(preset).names]
-    assert len({*names, *presets()}) == len(names) + len(presets())
+def test_two_rules_of_one_name_are_not_copied(run: Command) -> None:
+    told = run("new", "my.toml", "--from", "pioneer_bull", "--from", "quiet")
+    assert told.code == 1
+    assert "--from quiet has another rule 'pioneer_bull'" in told.err
+    assert not Path("my.toml").exists()
+    # A rule's name alone means the first preset that has it.
+    assert run("new", "my.toml", "--from", "pioneer_bull").code == 0
+    (rule,) = screener.RuleSet.load("my.toml")
+    assert rule == screener.RuleSet.load("futures")["pioneer_bull"]
+
+
+def test_the_quiet_profile_of_futures_is_the_preset(run: Command) -> None:
+    quiet = screener.RuleSet.load("quiet")
+    for names in (["--from=futures", "--profile=quiet"], ["--from=quiet", "--profile=quiet"]):
+        assert run("new", "my.toml", *names, "--force").code == 0
+        assert screener.RuleSet.load("my.toml") == quiet
 
 
 def test_quiet_rules_are_told_once_and_end_by_more_than_they_began(run: Command) -> None:
@@ -106,7 +119,7 @@ def test_quiet_rules_are_told_once_and_end_by_more_than_they_began(run: Command)
     assert cleared["big_bull_60m"] == "change_1h < 0.8"
     assert cleared["big_bear_5m"] == "change_5m > -0.3"
     assert cleared["flat_8h"] == "range_8h > 3"
-    for preset in presets():
+    for preset in ("futures", "classic"):
         for rule in screener.RuleSet.load(preset):
             assert (rules[rule.name].when, rules[rule.name].floor) == (rule.when, rule.floor)
 
