@@ -157,7 +157,10 @@ fn replay(criterion: &mut Criterion) {
         });
     });
     group.finish();
-    println!("checksum of {} metrics a candle: {total:016x}", screen.bindings().layout().metrics().count());
+    println!(
+        "checksum of {} metrics a candle: {total:016x}",
+        screen.bindings().layout().metrics().count()
+    );
 }
 
 /// What a candle costs whatever the windows' lengths: eight windows, all short or all long.

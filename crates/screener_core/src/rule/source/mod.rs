@@ -323,9 +323,7 @@ impl Text<'_> {
         let fault = match read_length(text) {
             Some(length) if length <= longest => return Ok(length),
             Some(_) => RulesFault::TooLong { given: text.clone(), days: longest / (24 * HOUR_MS) },
-            None => {
-                RulesFault::Duration { given: text.clone(), suggestion: nearest_length(text) }
-            }
+            None => RulesFault::Duration { given: text.clone(), suggestion: nearest_length(text) },
         };
         Err(self.field_error(field, fault, given.span()))
     }
