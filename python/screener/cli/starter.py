@@ -61,9 +61,9 @@ floor = "quote_volume_1h > 1e6"
 )
 
 _QUIET = """\
-# The quiet profile: each rule is told once, and again only after clear_when has held, where half of
-# the first threshold is given back, an hour later at the earliest. Without trigger and clear_when it
-# is told whenever it holds, cooldown apart.
+# The quiet profile: each rule is told once, and again only after clear_when has held, where half
+# of a threshold is given back, an hour later at the earliest. Without trigger and
+# clear_when it is told whenever it holds, cooldown apart.
 """
 
 _FOR_SOME = """\
@@ -110,7 +110,9 @@ def _copies(names: Iterable[str]) -> list[Rule]:
             raise unknown_rule(name, presets())
         for rule in named[name]:
             if found.setdefault(rule.name, rule) != rule:
-                reason = f"--from {name} has another rule {rule.name!r} than what is named before it"
+                reason = (
+                    f"--from {name} has another rule {rule.name!r} than what is named before it"
+                )
                 raise RuleError(reason=reason, suggestion="name only one of the two")
     return [*found.values()]
 
@@ -123,17 +125,23 @@ def _told_once(text: str) -> str:
     cooldown = max(rule.cooldown, _QUIET_COOLDOWN)
     text = _COOLDOWN.sub(f'cooldown = "{length_text(cooldown)}"', text)
     lines = [text.rstrip(), 'trigger = "edge"']
-    clauses = RuleSet.parse(text).explain(rule.name, {}).clauses
-    found = filter(None, (_THRESHOLD.fullmatch(clause.text) for clause in clauses))
-    for metric, comparison, number in (match.groups() for match in found):
-        threshold = float(number)
-        above = comparison.startswith(">")
-        if threshold == 0:
-            continue
-        back = threshold * (0.5 if (threshold > 0) == above else 1.5)
-        lines.append(f'clear_when = "{metric} {"<" if above else ">"} {back:g}"')
-        break
+    lines += [f'clear_when = "{condition}"' for condition in _given_back(rule, text)]
     return "\n".join([*lines, ""])
+
+
+def _given_back(rule: Rule, text: str) -> list[str]:
+    """That half of a threshold is given back: of the change over the timeframe, else the first."""
+    found = []
+    for clause in RuleSet.parse(text).explain(rule.name, {}).clauses:
+        threshold = _THRESHOLD.fullmatch(clause.text)
+        if threshold is None or clause.part != "when" or float(threshold[3]) == 0:
+            continue
+        metric, number, above = threshold[1], float(threshold[3]), threshold[2].startswith(">")
+        back = number * (0.5 if (number > 0) == above else 1.5)
+        found.append((metric, f"{metric} {'<' if above else '>'} {back:g}"))
+    change = f"change_{rule.timeframe}"
+    found.sort(key=lambda one: one[0] != change)
+    return [condition for _, condition in found[:1]]
 
 
 def _more(text: str) -> str:
