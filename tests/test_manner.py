@@ -355,7 +355,7 @@ def test_warming_up_tells_nothing_that_began_before() -> None:
     ("line", "reason", "suggestion"),
     [
         ('hold = "3 min"', "no duration", "3m"),
-        ('hold = "2d"', "too long", "1d"),
+        ('hold = "2d"', "at most 1 days", "1d"),
         ('trigger = "edgy"', "edgy", "edge"),
         ('trigger = "cooldown"\nclear_when = "change_5m < 0"', "told once", "edge"),
         ("max_per_hour = 0", "alerts an hour", "1"),

@@ -381,7 +381,10 @@ impl Text<'_> {
         if let Some(offset) = written.find(value) {
             return span.start + offset + position;
         }
-        // With escapes: each character of the value is one of the text or an escape in it.
+        // Where only quotes are escaped each character of the value is one of the text, or two.
+        if written.replace("\\\"", "").contains('\\') {
+            return span.start;
+        }
         let mut rest = written.trim_start_matches(['"', '\n']);
         for wanted in value.get(..position).unwrap_or("").chars() {
             let escaped = rest.strip_prefix('\\').and_then(|after| after.get(1..));
