@@ -41,6 +41,7 @@ TEST_TOOLS = [
     "duckdb>=1.3",
     "empyrical-reloaded>=0.5.12",
     "hypothesis>=6.150",
+    "jsonschema>=4.26",
     "ipykernel>=7",
     "matplotlib>=3.10",
     "nbclient>=0.10",

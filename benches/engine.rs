@@ -10,9 +10,8 @@ use std::sync::Arc;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use screener_core::candle::{Candle, Source};
 use screener_core::engine::{Config, Engine, Judged, Order, Rows};
-use screener_core::metrics::Layout;
 use screener_core::rule::{RuleSet, preset};
-use screener_core::screen::{Evaluate, Screen, Tracked};
+use screener_core::screen::{Evaluate, Screen};
 use screener_core::symbol::Gaps;
 use screener_core::time::{MINUTE_MS, Window};
 
@@ -157,7 +156,10 @@ fn replay(criterion: &mut Criterion) {
         });
     });
     group.finish();
-    println!("checksum of {} metrics a candle: {total:016x}", screen.bindings().layout().metrics().count());
+    println!(
+        "checksum of {} metrics a candle: {total:016x}",
+        screen.bindings().layout().metrics().count()
+    );
 }
 
 /// What a candle costs whatever the windows' lengths: eight windows, all short or all long.

@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 import screener
+from screener.cooldowns import with_cooldowns
 
 HERE = Path(__file__).parents[2] / "shared" / "data" / "klines"
 HOUR_MS = 3_600_000
@@ -87,14 +88,20 @@ def main() -> None:
     candles = market(folder)
     days = candles.height / DAY_MINUTES
     sets = {name: screener.RuleSet.load(name, floors=True) for name in ("futures", "quiet")}
+    sets["quiet, 4h"] = with_cooldowns(
+        sets["quiet"], dict.fromkeys(sets["quiet"].names, 4 * HOUR_MS)
+    )
     alerts = {name: told(candles, rules) for name, rules in sets.items()}
     print(f"{days:,.0f} symbol-days of {candles['symbol'].n_unique()} symbols' months, floors on\n")
     print("rules       alerts   a day  digests   moves  500 symbols")
     for name, its in alerts.items():
         print(line(name, its, days))
-    moves, lost = missed(alerts["futures"], alerts["quiet"])
-    share = f"{lost} ({lost / moves:.1%})"
-    print(f"\nof {moves:,} moves that futures tells, quiet tells nothing of {share}\n")
+    print()
+    for name in ("quiet", "quiet, 4h"):
+        moves, lost = missed(alerts["futures"], alerts[name])
+        share = f"{lost} ({lost / moves:.1%})"
+        print(f"of {moves:,} moves that futures tells, {name} tells nothing of {share}")
+    print()
     print("within 1h   n        hits     mean   median  at best at worst")
     for name, its in alerts.items():
         print(scores(name, its, candles))

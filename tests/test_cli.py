@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 import screener
+from screener._core import presets
 from screener.cli import main
 from screener.cli.alerts import Replayed, print_replayed
 from screener.cli.explain import explain
@@ -534,13 +535,14 @@ def test_explain_refuses_what_is_not_there(run: Command, options: list[str], wor
 def test_all_presets_are_listed(run: Command) -> None:
     lines = run("rules", "list").out.splitlines()
     classic = screener.RuleSet.load("classic")
-    assert [line.split()[1] for line in lines[1:]] == [*FUTURES.names, *classic.names]
+    everything = [name for preset in presets() for name in screener.RuleSet.load(preset).names]
+    assert [line.split()[1] for line in lines[1:]] == everything
     sets = run("rules", "list", "classic", "--json").json["sets"]
     assert [entry["set"] for entry in sets] == ["classic"]
     assert [rule["name"] for rule in sets[0]["rules"]] == classic.names
 
 
-@pytest.mark.parametrize("name", ["futures", "classic"])
+@pytest.mark.parametrize("name", ["futures", "classic", "quiet"])
 def test_a_preset_is_shown_as_it_is_written(run: Command, name: str) -> None:
     text = run("rules", "show", name).out
     assert screener.RuleSet.parse(text, floors=True) == screener.RuleSet.load(name, floors=True)

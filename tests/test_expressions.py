@@ -554,7 +554,7 @@ EXPRESSION_ERRORS: list[tuple[str, int, str, str | None]] = [
     ("price × 2 > 1", 6, "found '×'", "*"),
     ("price % 2 > 1", 6, "found '%'", None),
     ("price > '1'", 8, "found", None),
-    ("price[0] > 1", 5, "found '['", None),
+    ("price[0] > 1", 6, "no time ago", None),
     ("price.real > 1", 5, "found", None),
     ("price > 5m", 8, '"5m"', None),
     ("price > 0x10", 8, '"0x10"', None),

@@ -100,15 +100,18 @@ def test_a_rule_tells_in_what_manner_it_is_told() -> None:
         trigger = "edge"
         clear_when = "change_5m < 1"
         repeat = "1h"
-        quiet_hours = ["22:00-07:00"]
+        quiet_hours = "22:00-07:00"
         max_per_hour = 4
         expires = "2030-01-01"
-        enabled = false
         shadow = true
 
         [[rule.override]]
         symbols = ["BTC*"]
         when = "change_5m >= 1"
+
+        [[rule.override]]
+        symbols = ["ETHUSDT"]
+        enabled = false
         """
     )
     cells = page(rule).cells
@@ -117,11 +120,12 @@ def test_a_rule_tells_in_what_manner_it_is_told() -> None:
         ("trigger", "edge"),
         ("clear when", "change_5m < 1"),
         ("repeat", "1h"),
-        ("quiet hours (UTC)", "22:00-07:00"),
+        ("quiet hours", "22:00-07:00"),
         ("max per hour", "4"),
         ("expires", "2030-01-01 00:00 UTC"),
-        ("enabled", "no"),
+        ("shadow", "kept and scored, not delivered"),
         ("for BTC*", "change_5m >= 1"),
+        ("for ETHUSDT", "off"),
     ):
         assert cells[cells.index(name) + 1] == text
     usual = page(screener.RuleSet.load("futures")["pioneer_bull"]).cells

@@ -552,7 +552,7 @@ class Rule:
         """Whether its alerts are only kept and scored, and not delivered."""
     @property
     def among_all(self) -> bool:
-        """Whether it asks something of all symbols (``rank``, ``pct_rank``, ``breadth``, ``vs``)."""
+        """Whether it asks something of all symbols, as ``rank`` or ``breadth`` do."""
     @property
     def overrides(self) -> list[tuple[list[str], Rule]]:
         """For which symbols, as patterns, it is another rule; the last that matches counts."""

@@ -561,7 +561,7 @@ describe("conversation", () => {
     socket().hear({ type: "ping" });
     socket().hear({ type: "news from a later server" });
     assert.deepEqual(socket().said, [
-      { type: "subscribe", channels: ["alerts", "metrics", "prices"] },
+      { type: "subscribe", channels: ["alerts", "metrics", "prices", "rules"] },
       { type: "pong" },
     ]);
     assert.deepEqual(heard.alerts, [["a6", false]]);
@@ -581,7 +581,7 @@ describe("conversation", () => {
     socket().onopen();
     assert.deepEqual(socket().said[0], {
       type: "subscribe",
-      channels: ["alerts", "metrics", "prices"],
+      channels: ["alerts", "metrics", "prices", "rules"],
       since: 6,
       epoch: "e1",
     });

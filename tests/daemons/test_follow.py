@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rig import running
 
 import screener
 from screenerd.bus.memory import MemoryBus
+from screenerd.bus.port import Message
 from screenerd.clock import SystemClock
 from screenerd.follow import STALE_MS, Follower, ReadOnlyStore
 from screenerd.model import MINUTE_MS, Alert, CandleBatch, Metrics, RuleSwitch, SettingsChanged
@@ -31,7 +33,7 @@ async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> 
         # An alert is told before it is stored: once one that was told here is stored, all that is
         # stored later was told here, too.
         async with asyncio.timeout(120):
-            told = [(await anext(first)).id]
+            told = _ids([await anext(first)])
             while told[0] not in {alert.id for alert in await store.alerts(0)}:
                 await asyncio.sleep(0.01)
         following = asyncio.create_task(follower.run())
@@ -44,11 +46,11 @@ async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> 
         await bus.close()  # before the other's: what it has told by now was told there first
         messages = [message async for message in heard]
         await rig.roles.bus.close("control")
-        told += [message.id async for message in first]
+        told += _ids([message async for message in first])
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await following
-        again = [message.id for message in messages if isinstance(message, Alert)]
+        again = _ids(messages)
         assert again, "some alerts came while it followed"
         begin = told.index(again[0])
         assert told[begin : begin + len(again)] == again
@@ -61,6 +63,10 @@ async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> 
             if row["open_time"] == rig.roles.screen.engine.candles(symbol, 1)["open_time"][0]:
                 assert row["change_5m"] == mine["change_5m"]
                 assert row["quote_volume_1h"] == mine["quote_volume_1h"]
+
+
+def _ids(messages: Iterable[Message]) -> list[str]:
+    return [message.id for message in messages if isinstance(message, Alert)]
 
 
 async def test_a_writer_that_has_gone_is_told(tmp_path: Path) -> None:

@@ -460,7 +460,8 @@ pub fn check_event_time(candle: &Candle, evaluate: Evaluate) -> Result<(), Inval
     Err(InvalidCandle { field: "event_time", value, fault: Fault::NoEventTime })
 }
 
-fn sort_alerts(alerts: &mut [Alert]) {
+/// Orders alerts by time, symbol, rule.
+pub(crate) fn sort_alerts(alerts: &mut [Alert]) {
     fn key(alert: &Alert) -> (i64, &str, &str) {
         (alert.triggered_at, &alert.symbol, &alert.rule)
     }

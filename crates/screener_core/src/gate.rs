@@ -54,9 +54,9 @@ impl Gate {
     /// Whether `rule` may fire at `time`: never twice at one time, and not within `cooldown` ms.
     #[must_use]
     pub fn is_open(&self, rule: &str, time: i64, cooldown: i64) -> bool {
-        self.fired.get(rule).is_none_or(|fired| {
-            time > fired.last && time.saturating_sub(fired.last) >= cooldown
-        })
+        self.fired
+            .get(rule)
+            .is_none_or(|fired| time > fired.last && time.saturating_sub(fired.last) >= cooldown)
     }
 
     /// Whether `rule` has fired less than `most` times in the hour up to `time`.
@@ -107,7 +107,8 @@ impl Gate {
                 let since = episode.since.filter(|_| unbroken).unwrap_or(time);
                 *episode = Episode { since: Some(since), seen: time, ..*episode };
                 let told = episode.told;
-                time.saturating_sub(since) >= manner.hold && (!told || self.is_due_again(rule, time, manner))
+                time.saturating_sub(since) >= manner.hold
+                    && (!told || self.is_due_again(rule, time, manner))
             }
             Seen::Fails { .. } | Seen::Unknown => {
                 episode.since = None;
@@ -123,9 +124,9 @@ impl Gate {
     fn is_due_again(&self, rule: &str, time: i64, manner: &Manner) -> bool {
         let last = self.fired.get(rule).map(|fired| fired.last);
         manner.trigger == Trigger::Cooldown
-            || manner.repeat.is_some_and(|repeat| {
-                last.is_none_or(|last| time.saturating_sub(last) >= repeat)
-            })
+            || manner
+                .repeat
+                .is_some_and(|repeat| last.is_none_or(|last| time.saturating_sub(last) >= repeat))
     }
 
     /// Remembers whether what holds of `rule` has been told.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::alert::Alert;
 use crate::candle::Candle;
-use crate::engine::{Config, Engine, Judged, Order, Rows, group};
+use crate::engine::{Config, Engine, Judged, Order, Rows, group, sort_alerts};
 use crate::metrics::{Layout, Slot};
 use crate::rule::RuleSet;
 use crate::rule::bindings::NotFollowed;
@@ -39,6 +39,7 @@ pub fn replay(
     let mut alerts = engine.update_many(rows, Order::Known, judged);
     // Nothing more comes: what waits for others is judged with those that are there.
     alerts.extend(engine.advance(i64::MAX));
+    sort_alerts(&mut alerts);
     Ok(Replay { alerts, stats: engine.stats() })
 }
 

@@ -72,7 +72,7 @@ def new(
         list[str] | None,
         typer.Option(
             "--from",
-            help="Copy the rules of a preset (futures, classic) or one of them by name; "
+            help="Copy the rules of a preset (futures, classic, quiet) or one of them by name; "
             "may be repeated. By default two plain rules.",
             metavar="NAME",
             show_default=False,

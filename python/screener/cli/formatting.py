@@ -310,7 +310,7 @@ def _clauses(condition: str) -> list[str]:
         return _split(condition, " and ")
     lines = []
     for alternative in alternatives:
-        fits = len(alternative) <= _WIDTH
+        fits = len(f"  or {alternative}") <= _WIDTH
         first, *more = [alternative] if fits else _split(alternative, " and ")
         lines += [first, *[f"  {clause}" for clause in more]]
     return lines

@@ -18,13 +18,14 @@ _Schema: TypeAlias = dict[str, object]
 _YEAR = 366
 _LONGEST_CONDITION = 16 * 1024
 _LENGTH = "^[0-9]+(ms|s|m|h|d)$"
+_WINDOW = "^[0-9]+[mhd]$"
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _OFFSET = r"[+-]\s*((0[0-9]|1[0-3]):[0-5][0-9]|14:00)"
 _HOURS = rf"^\s*{_CLOCK}\s*-\s*({_CLOCK}|24:00)\s*({_OFFSET}\s*)?$"
 _DATE = "[0-9]{4}-(0?[1-9]|1[0-2])-(0?[1-9]|[12][0-9]|3[01])"
-_TIME = r"([01]?[0-9]|2[0-3]):[0-5]?[0-9](:[0-6]?[0-9](\.[0-9]+)?)?"
-_ZONE = "([Zz]|[+-][0-9]{2}:[0-9]{2})"
-_MOMENT = rf"^\s*{_DATE}([Tt ]{_TIME}{_ZONE}?)?\s*$"
+_MINUTES = "([01]?[0-9]|2[0-3]):[0-5]?[0-9]"
+_SECONDS = r":[0-6]?[0-9](\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+_MOMENT = rf"^\s*{_DATE}([Tt ]{_MINUTES}({_SECONDS})?)?\s*$"
 # ASCII that is neither a letter nor a digit, _ or -; which others are letters no pattern can tell
 # that all readers of patterns know.
 _NAME = r"^[^\x00-,./:-@\[-^`{-\x7f]{1,64}$"
@@ -107,7 +108,7 @@ def _shape(field: Field) -> _Schema:
         case Kind.TEXT:
             return {"type": "string"}
         case Kind.WINDOW:
-            return {"type": "string", "maxLength": 5, "pattern": _window()}
+            return {"type": "string", "pattern": _WINDOW, "maxLength": 5, "allOf": [_any_window()]}
         case Kind.CHOICE:
             return {"type": "string", "enum": list(field.choices)}
         case Kind.CONDITION:
@@ -141,15 +142,21 @@ def _list_of_symbols() -> _Schema:
 def _length(days: int) -> _Schema:
     """A length of at most so many days: how it is written, and apart from that how long."""
     units = {"d": days, "h": days * 24, "m": days * 1440, "s": days * 86_400}
-    units["ms"] = days * 86_400_000
-    fits = "|".join(f"({_up_to(most)}){unit}" for unit, most in units.items())
-    bound = f"^(0+(ms|s|m|h|d)|0*({fits}))$"
-    return {"type": "string", "pattern": _LENGTH, "allOf": [{"pattern": bound}]}
+    bound = _bounded(units | {"ms": days * 86_400_000})
+    return {
+        "type": "string",
+        "pattern": _LENGTH,
+        "allOf": [{"pattern": f"^(0+(ms|[smhd])|{bound})$"}],
+    }
 
 
-def _window() -> str:
-    positive = {"m": _up_to(1440), "h": _up_to(24), "d": "1"}
-    return f"^0*({'|'.join(f'({numbers}){unit}' for unit, numbers in positive.items())})$"
+def _any_window() -> _Schema:
+    return {"pattern": f"^{_bounded({'m': 1440, 'h': 24, 'd': 1})}$"}
+
+
+def _bounded(units: dict[str, int]) -> str:
+    """A pattern of the lengths from 1 to so many of each unit."""
+    return f"0*({'|'.join(f'({_up_to(most)}){unit}' for unit, most in units.items())})"
 
 
 def _up_to(most: int) -> str:

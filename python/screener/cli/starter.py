@@ -7,9 +7,10 @@ import tomllib
 from typing import TYPE_CHECKING
 
 from screener._core import RuleSet, presets
-from screener.cli.formatting import format_rules
+from screener.cli.formatting import format_rules, length_text
 from screener.cli.rule_fields import FIELDS
 from screener.cli.rulesets import unknown_rule
+from screener.errors import RuleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,8 +61,9 @@ floor = "quote_volume_1h > 1e6"
 )
 
 _QUIET = """\
-# The quiet profile: each rule is told once, and again only after clear_when has held; there half
-# of the first threshold is given back. Remove trigger and clear_when to be told at every cooldown.
+# The quiet profile: each rule is told once, and again only after clear_when has held, where half
+# of a threshold is given back, an hour later at the earliest. Without trigger and
+# clear_when it is told whenever it holds, cooldown apart.
 """
 
 _FOR_SOME = """\
@@ -71,6 +73,8 @@ _FOR_SOME = """\
 #   cooldown = "1h"
 """
 
+_QUIET_COOLDOWN = 3_600_000
+_COOLDOWN = re.compile(r"^cooldown = .*$", re.MULTILINE)
 _THRESHOLD = re.compile(r"(\w+) (<=?|>=?) (-?[\d.]+(?:e-?\d+)?)")
 
 
@@ -88,7 +92,7 @@ def starter(names: Sequence[str], *, quiet: bool) -> str:
     head = _HEAD
     if quiet:
         head += f"#\n{_QUIET}"
-        rules = [rule + _told_once(rule) for rule in rules]
+        rules = [_told_once(rule) for rule in rules]
     return format_rules("\n".join([head, *rules, _more(rules[-1]), _FOR_SOME]))
 
 
@@ -96,33 +100,48 @@ def _copies(names: Iterable[str]) -> list[Rule]:
     """Rules of presets, by the name of a preset or of a rule, each once.
 
     Raises:
-        RuleError: There is no preset and no rule of that name.
+        RuleError: There is no preset and no rule of that name, or two of them differ in a rule.
     """
     sets = {preset: [*RuleSet.load(preset)] for preset in presets()}
-    named = sets | {rule.name: [rule] for rules in sets.values() for rule in rules}
+    named = {rule.name: [rule] for rules in reversed(sets.values()) for rule in rules} | sets
     found: dict[str, Rule] = {}
     for name in names:
         if name not in named:
             raise unknown_rule(name, presets())
-        found |= {rule.name: rule for rule in named[name]}
+        for rule in named[name]:
+            if found.setdefault(rule.name, rule) != rule:
+                reason = (
+                    f"--from {name} has another rule {rule.name!r} than what is named before it"
+                )
+                raise RuleError(reason=reason, suggestion="name only one of the two")
     return [*found.values()]
 
 
 def _told_once(text: str) -> str:
-    """The lines that have a rule told once, until half of its first threshold is given back."""
+    """The rule told once, until half of its first threshold is given back, as in `quiet`."""
     (rule,) = RuleSet.parse(text)
-    lines = ['trigger = "edge"']
-    clauses = RuleSet.parse(text).explain(rule.name, {}).clauses
-    found = filter(None, (_THRESHOLD.fullmatch(clause.text) for clause in clauses))
-    for metric, comparison, number in (match.groups() for match in found):
-        threshold = float(number)
-        above = comparison.startswith(">")
-        if threshold == 0:
-            continue
-        back = threshold * (0.5 if (threshold > 0) == above else 1.5)
-        lines.append(f'clear_when = "{metric} {"<" if above else ">"} {back:g}"')
-        break
+    if rule.trigger == "edge":
+        return text
+    cooldown = max(rule.cooldown, _QUIET_COOLDOWN)
+    text = _COOLDOWN.sub(f'cooldown = "{length_text(cooldown)}"', text)
+    lines = [text.rstrip(), 'trigger = "edge"']
+    lines += [f'clear_when = "{condition}"' for condition in _given_back(rule, text)]
     return "\n".join([*lines, ""])
+
+
+def _given_back(rule: Rule, text: str) -> list[str]:
+    """That half of a threshold is given back: of the change over the timeframe, else the first."""
+    found = []
+    for clause in RuleSet.parse(text).explain(rule.name, {}).clauses:
+        threshold = _THRESHOLD.fullmatch(clause.text)
+        if threshold is None or clause.part != "when" or float(threshold[3]) == 0:
+            continue
+        metric, number, above = threshold[1], float(threshold[3]), threshold[2].startswith(">")
+        back = number * (0.5 if (number > 0) == above else 1.5)
+        found.append((metric, f"{metric} {'<' if above else '>'} {back:g}"))
+    change = f"change_{rule.timeframe}"
+    found.sort(key=lambda one: one[0] != change)
+    return [condition for _, condition in found[:1]]
 
 
 def _more(text: str) -> str:

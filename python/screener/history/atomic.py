@@ -74,12 +74,14 @@ def new_file(target: Path, content: bytes) -> None:
                 raise
             # The file system has no second names.
             scratch.replace(target)
+        else:
+            scratch.unlink()
     _sync_folder(target.parent)
 
 
 @contextmanager
 def _scratch(target: Path, content: bytes) -> Iterator[Path]:
-    """A synced file with this content beside the target, gone afterwards."""
+    """A synced file with this content beside the target, gone if what is done with it fails."""
     scratch = target.with_name(f"{_SCRATCH}{secrets.token_hex(8)}.tmp")
     try:
         with scratch.open("xb") as file:
@@ -87,9 +89,10 @@ def _scratch(target: Path, content: bytes) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield scratch
-    finally:
+    except BaseException:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

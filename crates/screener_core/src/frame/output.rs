@@ -182,14 +182,17 @@ pub fn features(features: Vec<Features>, metrics: &[Term]) -> Result<Table, Arro
         Field::new("symbol", DataType::Utf8, true),
         Field::new("open_time", DataType::Int64, true),
     ];
-    fields.extend(metrics.iter().map(|m| Field::new(m.to_string(), values_type(m.is_count()), true)));
+    fields
+        .extend(metrics.iter().map(|m| Field::new(m.to_string(), values_type(m.is_count()), true)));
     let schema = Arc::new(Schema::new(fields));
     let batch = |features: Features| {
         let symbol = features.open_times.iter().map(|_| &*features.symbol);
         let mut arrays: Vec<ArrayRef> = vec![texts(symbol)];
         arrays.push(Arc::new(Int64Array::from(features.open_times)));
         let columns = metrics.iter().zip(features.columns);
-        arrays.extend(columns.map(|(metric, values)| values_column(metric.is_count(), values.into_iter())));
+        arrays.extend(
+            columns.map(|(metric, values)| values_column(metric.is_count(), values.into_iter())),
+        );
         RecordBatch::try_new(Arc::clone(&schema), arrays)
     };
     let batches = features.into_iter().map(batch).collect::<Result<_, _>>()?;

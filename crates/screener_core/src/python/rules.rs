@@ -114,11 +114,7 @@ impl RuleSet {
 
     /// The names of the rules that hold for a mapping of metrics, as they are for `symbol`.
     #[pyo3(signature = (metrics, *, symbol=None))]
-    fn evaluate(
-        &self,
-        metrics: &Bound<'_, PyAny>,
-        symbol: Option<&str>,
-    ) -> PyResult<Vec<&str>> {
+    fn evaluate(&self, metrics: &Bound<'_, PyAny>, symbol: Option<&str>) -> PyResult<Vec<&str>> {
         let values = Values::read(metrics)?;
         Ok(self.0.evaluate(symbol, |term| values.get(term)))
     }

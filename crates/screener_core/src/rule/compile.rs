@@ -41,9 +41,8 @@ impl Multiple {
     }
 
     fn of(expr: &Expr, bindings: &Bindings) -> Result<Option<Self>, NotFollowed> {
-        let multiple = |factor: f64, term: &Term| {
-            bindings.slot(term).map(|slot| Some(Self { factor, slot }))
-        };
+        let multiple =
+            |factor: f64, term: &Term| bindings.slot(term).map(|slot| Some(Self { factor, slot }));
         match expr {
             Expr::Number(number) => {
                 Ok(Some(Self { factor: *number, slot: bindings.layout().one() }))

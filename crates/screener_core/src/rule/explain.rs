@@ -65,8 +65,7 @@ impl RuleSet {
         lookup: impl Fn(&Term) -> Option<f64>,
     ) -> Option<Explanation> {
         let index = self.rules.iter().position(|rule| rule.name == name)?;
-        let (rule, compiled) =
-            variant(self.rules.get(index)?, self.compiled.get(index)?, symbol);
+        let (rule, compiled) = variant(self.rules.get(index)?, self.compiled.get(index)?, symbol);
         let values = self.row_of(lookup);
         let mut clauses = Vec::new();
         for (part, condition) in ["when", "floor"].into_iter().zip(rule.conditions(self.floors)) {
@@ -74,9 +73,8 @@ impl RuleSet {
                 clauses.push(explain_clause(part, clause, &self.bindings, &values).ok()?);
             }
         }
-        let missing = |term: &Term| {
-            self.bindings.slot(term).map_or(true, |slot| slot.of(&values).is_nan())
-        };
+        let missing =
+            |term: &Term| self.bindings.slot(term).map_or(true, |slot| slot.of(&values).is_nan());
         Some(Explanation {
             rule: rule.name.clone(),
             holds: compiled?.program.holds(&values, Minute::MAX),

@@ -171,7 +171,9 @@ fn compare(among: &Among, values: &[f64], named: impl Fn(&str) -> f64) -> Vec<f6
     match among {
         Among::Rank(_) => {
             let sorted = sorted(known);
-            each(&|value| (sorted.len() - sorted.partition_point(|other| *other <= value) + 1) as f64)
+            each(&|value| {
+                (sorted.len() - sorted.partition_point(|other| *other <= value) + 1) as f64
+            })
         }
         Among::PctRank(_) => {
             let sorted = sorted(known);

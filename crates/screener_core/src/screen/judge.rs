@@ -121,8 +121,7 @@ impl<'a> Judging<'a> {
     fn settle(&mut self, verdict: Verdict, moment: Moment, bench: &mut Bench) {
         let provisional = self.gate.settle();
         for (name, at) in &provisional {
-            let Some(rule) = self.rules(false).find(|rule| *rule.name == **name)
-            else {
+            let Some(rule) = self.rules(false).find(|rule| *rule.name == **name) else {
                 continue;
             };
             let holds = rule.program.holds(&bench.values, moment.settled);

@@ -60,7 +60,7 @@ pub enum RulesFault {
         suggestion: Option<String>,
     },
     /// A length of time that is too long.
-    #[error("{given:?} is too long: at most {days} days")]
+    #[error("{given:?} is no duration that can be: at most {days} days")]
     TooLong {
         /// What was given.
         given: String,

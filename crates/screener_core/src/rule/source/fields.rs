@@ -127,7 +127,8 @@ mod tests {
         for text in ["", "5", "m", "5 m", "-5m", "5M", "1.5m", "99999999999999999999m"] {
             assert_eq!(read_length(text), None, "{text}");
         }
-        for (text, meant) in [("5 min", "5m"), ("3H", "3h"), ("2 days", "2d"), ("7 millis", "7ms")] {
+        for (text, meant) in [("5 min", "5m"), ("3H", "3h"), ("2 days", "2d"), ("7 millis", "7ms")]
+        {
             assert_eq!(nearest_length(text).as_deref(), Some(meant));
         }
         assert_eq!(nearest_length("soon"), None);

@@ -323,9 +323,7 @@ impl Text<'_> {
         let fault = match read_length(text) {
             Some(length) if length <= longest => return Ok(length),
             Some(_) => RulesFault::TooLong { given: text.clone(), days: longest / (24 * HOUR_MS) },
-            None => {
-                RulesFault::Duration { given: text.clone(), suggestion: nearest_length(text) }
-            }
+            None => RulesFault::Duration { given: text.clone(), suggestion: nearest_length(text) },
         };
         Err(self.field_error(field, fault, given.span()))
     }
@@ -383,7 +381,10 @@ impl Text<'_> {
         if let Some(offset) = written.find(value) {
             return span.start + offset + position;
         }
-        // With escapes: each character of the value is one of the text or an escape in it.
+        // Where only quotes are escaped each character of the value is one of the text, or two.
+        if written.replace("\\\"", "").contains('\\') {
+            return span.start;
+        }
         let mut rest = written.trim_start_matches(['"', '\n']);
         for wanted in value.get(..position).unwrap_or("").chars() {
             let escaped = rest.strip_prefix('\\').and_then(|after| after.get(1..));
