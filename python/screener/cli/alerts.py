@@ -27,6 +27,7 @@ __all__ = ["Replayed", "alert_objects", "document", "hints", "print_replayed", "
 
 _MINUTE = 60_000
 _HEADINGS = ("time (UTC)", "symbol", "rule", "price", "change", "volume")
+_OF_ALL = ("members", "absent")
 _NUMBERS = (3, 4, 5)
 
 # Reasons name few metrics often; the legend below the table tells these two.
@@ -66,21 +67,34 @@ class Replayed:
 
 
 def alert_objects(alerts: pl.DataFrame, rules: RuleSet) -> Iterator[dict[str, Any]]:
-    """Alerts as JSON has them: the evidence holds what the alert's own rule names."""
-    named = {rule.name: rule.metrics for rule in rules}
+    """Alerts as JSON has them: the evidence holds what the alert's own rule names.
+
+    With how many symbols there were (`members`) and who was missing (`absent`), where it asks that.
+    """
     for alert in alerts.iter_rows(named=True):
-        evidence = {name: alert["evidence"][name] for name in named[alert["rule"]]}
-        yield {**alert, "evidence": evidence}
+        rule, seen = rules[alert["rule"]].for_symbol(alert["symbol"]), alert["evidence"]
+        names = [*rule.metrics, *(_OF_ALL if rule.among_all else ())]
+        yield {**alert, "evidence": {name: seen[name] for name in names}}
 
 
 def reason(clause: Clause) -> str:
     """A clause with its values, as `c5m 1.65 >= 1`."""
     if clause.operator is None:
         return _abbreviated(clause.text)
-    names = clause.text.split(f" {clause.operator} ", 1)
+    names = _sides(clause.text, f" {clause.operator} ")
     values = said(clause.left, clause.right)
     left, right = map(_side, names, values)
     return f"{left} {clause.operator} {right}"
+
+
+def _sides(text: str, operator: str) -> list[str]:
+    """The two sides of a comparison; one within brackets is not meant."""
+    parts = text.split(operator)
+    for count in range(1, len(parts)):
+        left, right = operator.join(parts[:count]), operator.join(parts[count:])
+        if left.count("(") == left.count(")"):
+            return [left, right]
+    return [text, ""]
 
 
 def _side(name: str, value: str) -> str:
@@ -117,7 +131,7 @@ def document(replayed: Replayed, limit: int | None, advice: list[str]) -> dict[s
 
 def _explained(alert: dict[str, Any], rules: RuleSet) -> dict[str, object]:
     name, evidence, time = alert["rule"], alert["evidence"], alert["triggered_at"]
-    clauses = rules.explain(name, evidence).clauses
+    clauses = rules.explain(name, evidence, symbol=alert["symbol"]).clauses
     told = [{"clause": c.text, "left": c.left, "right": c.right} for c in clauses]
     return {**alert, "time": iso(time), "title": rules[name].title, "reason": told}
 
@@ -156,7 +170,8 @@ def _print_alerts(out: Console, alerts: pl.DataFrame, rules: RuleSet) -> None:
             Text(short(alert["quote_volume"])),
         ]
         rows.append([*cells, Text(alert["state"])] if with_state else cells)
-        notes.append([*map(reason, rules.explain(rule.name, alert["evidence"]).clauses)])
+        seen = alert["evidence"]
+        notes.append([*map(reason, rules.explain(rule.name, seen, symbol=alert["symbol"]).clauses)])
     headings = (*_HEADINGS, "state", "reason") if with_state else (*_HEADINGS, "reason")
     print_table(out, headings, rows, right=_NUMBERS, notes=notes)
 

@@ -175,11 +175,13 @@ def explain(
         at: Rows that were known later are left out, ms; by default none are.
         gaps: As in `screener.replay`.
     """
+    import polars as pl
+
     engine = Engine(rules, gaps=gaps)
     known = _known(frame, symbol, at)
     engine.warm_up(frame.filter(_known_by(frame, at)) if rule.among_all else known)
     if rule.among_all:  # the newest minute is judged, whoever has not closed it
-        engine.advance(known["open_time"].max() + _MINUTE + _GRACE)  # type: ignore[operator]
+        engine.advance(known.select(pl.col("open_time").max()).item() + _MINUTE + _GRACE)
     metrics, held = engine.metrics(symbol), engine.candles(symbol)
     return Explained(
         symbol=symbol,
@@ -199,6 +201,8 @@ def _known(frame: pl.DataFrame, symbol: str, at: int | None) -> pl.DataFrame:
     rows = frame.filter(pl.col("symbol") == symbol)
     if rows.is_empty():
         raise DataError(reason=f"there is no candle of {symbol!r}", remedy=_others(frame, symbol))
+    if at is None:
+        return rows
     known = rows.filter(_known_by(rows, at))
     if known.is_empty():
         first = rows.select(_known_at(rows).min()).item()

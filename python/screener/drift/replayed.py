@@ -156,7 +156,7 @@ class Replays:
                 yield from _runs(engine, rows[done:until])
                 done = until
             if among_all and done:
-                yield engine.advance(at)  # type: ignore[arg-type]
+                yield engine.advance(at)
             engine.restore_alerts(alerts)
         yield from _runs(engine, rows[done:])
         if among_all and rows.height:

@@ -74,6 +74,8 @@ def _plain(text: str) -> tuple[str, dict[str, str]]:
     at = 0
     while (found := _TERM.search(text, at)) is not None:
         end = _closing(text, found.end()) if found[0].endswith("(") else found.end()
+        if end is None:
+            break
         word = f"term_{len(terms)}_of_clause"
         terms[word] = text[found.start() : end]
         pieces += (text[at : found.start()], word)
@@ -81,14 +83,14 @@ def _plain(text: str) -> tuple[str, dict[str, str]]:
     return "".join([*pieces, text[at:]]), terms
 
 
-def _closing(text: str, at: int) -> int:
-    """Behind the bracket that closes the one that ends at a place; at that place if none does."""
+def _closing(text: str, at: int) -> int | None:
+    """Behind the bracket that closes the one that ends at a place, if one does."""
     depth = 1
     for found in _BRACKET.finditer(text, at):
         depth += {"(": 1, ")": -1}.get(found[0], 0)
         if not depth:
             return found.end()
-    return at
+    return None
 
 
 def _is_known(node: ast.AST) -> bool:

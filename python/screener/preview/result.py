@@ -28,8 +28,8 @@ class Preview:
             remains of its own alerts if a move is told once), told_already (share whose move some
             rule of the set had told), storms (its own), longest_silence (minutes without an alert
             of any symbol) and silent_from, judged (minutes, all symbols together),
-            judged_symbols, unjudged (minutes at which it could not be judged, of the symbols for which
-            it is on).
+            judged_symbols, unjudged (minutes at which it could not be judged, of the symbols
+            for which it is on).
         storms: A row a minute in which at least `storm` symbols fire: rule (null is all of the
             set together), time (of the alerts), symbols, alerts.
         overlap: A row a rule and other rule: rule, other, of (set, or against), alerts, near (how
