@@ -75,9 +75,14 @@ def line(name: str, alerts: pl.DataFrame, days: float) -> str:
 def scores(name: str, alerts: pl.DataFrame, candles: pl.DataFrame) -> str:
     """What became of the alerts within an hour, in %."""
     found = screener.outcomes(alerts, candles, ["1h"]).drop_nulls("return")
-    mean, median = found["return"].mean(), found["return"].median()
-    hits = (found["return"] > 0).mean()
-    best, worst = found["mfe"].mean(), found["mae"].mean()
+    change = pl.col("return")
+    mean, median, hits, best, worst = found.select(
+        change.mean().alias("mean"),
+        change.median().alias("median"),
+        (change > 0).mean().alias("hits"),
+        pl.col("mfe").mean(),
+        pl.col("mae").mean(),
+    ).row(0)
     told = f"{name:<10}{found.height:>8,}{hits:>8.1%}{mean:>+9.3f}{median:>+9.3f}"
     return f"{told}{best:>8.2f}{worst:>8.2f}"
 

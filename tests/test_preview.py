@@ -74,7 +74,7 @@ def test_counts_are_those_made_one_by_one(alerts: list[Told], quiet: int, storm:
     frame = as_frame(alerts)
     judge = Judge(SET, "pending")
     first, last = START, START + 310 * MINUTE
-    judge.of("ape").add(1440, first, last)  # the three name the same metric
+    judge.of("ape").add("AUSDT", 1440, first, last)  # the three name the same metric
     storms = counts.find_storms(frame, SET, storm)
     rows = counts.by_rule(frame, SET, judge, storms, quiet)
     assert rows["rule"].to_list() == SET.names
