@@ -48,8 +48,9 @@ METRICS_AFTER_SECONDS = 0.1
 """Metrics are told so long after the first close of a burst: most of its symbols are in by then."""
 
 LOOK_AMONG_ALL_SECONDS = 1.0
-LOOK_BACK_MS = 1_000
-"""A minute's time is up so much later than it is by the clock: candles may be on their way here."""
+ON_THE_WAY_SECONDS = 1.0
+"""A minute's time is up so much later than it is by the clock, in seconds of the machine, however
+fast the clock goes: a candle that was received in time may be on its way here."""
 
 TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
@@ -349,7 +350,8 @@ class Screen:
         while True:
             await self._clock.sleep(LOOK_AMONG_ALL_SECONDS)
             if self._messages.status.waiting == 0 and self._among_all:
-                now = self._clock.now_ms() - LOOK_BACK_MS
+                on_the_way = ON_THE_WAY_SECONDS / self._clock.real(1.0)
+                now = self._clock.now_ms() - int(on_the_way * 1000)
                 await self._publish(self._engine.advance(now), None)
 
     async def _publish(self, raised: Sequence[screener.Alert], candle: Candle | None) -> None:
