@@ -14,6 +14,7 @@ import screener
 from screenerd.bus.memory import MemoryBus
 from screenerd.bus.port import Message
 from screenerd.clock import SystemClock
+from screenerd.config import RulesConfig
 from screenerd.follow import STALE_MS, Follower, ReadOnlyStore
 from screenerd.model import MINUTE_MS, Alert, CandleBatch, Metrics, RuleSwitch, SettingsChanged
 from screenerd.store.port import Settings, StoreError
@@ -22,11 +23,23 @@ from screenerd.store.sqlite import SqliteStore
 pytestmark = pytest.mark.asyncio
 
 
+OFTEN = """
+[[rule]]
+name = "moves"
+timeframe = "5m"
+when = "abs(change_5m) >= 0.05"
+"""
+
+
 async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> None:
-    path = tmp_path / "s.db"
-    async with running(path, symbols=16, speed=60) as rig, ReadOnlyStore(path, rig.clock) as store:
+    path, file = tmp_path / "s.db", tmp_path / "often.toml"
+    file.write_text(OFTEN, encoding="utf-8")
+    rules, config = screener.RuleSet.load(file), RulesConfig(name=str(file), floors=False)
+    async with (
+        running(path, symbols=16, speed=60, rules=config) as rig,
+        ReadOnlyStore(path, rig.clock) as store,
+    ):
         bus = MemoryBus()
-        rules = screener.RuleSet.load("futures")
         follower = Follower(bus, store, rig.clock, exchange="binance", rules=rules)
         heard = bus.subscribe("test", CandleBatch, Metrics, Alert, limit=100_000)
         first = aiter(rig.roles.bus.subscribe("control", Alert, limit=100_000))

@@ -170,7 +170,7 @@ class Planted:
 
 
 def as_stored(row: dict[str, object]) -> Alert:
-    told = {"title": "", "direction": "", "stamps": Stamps(0, None, 0, 0)}
+    told = {"title": "", "direction": "", "stamps": Stamps(0, None, 0, 0), "shadow": False}
     return Alert(**{name: (row | told)[name] for name in Alert.__slots__})  # type: ignore[arg-type]
 
 
