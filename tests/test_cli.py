@@ -488,6 +488,7 @@ def test_explain_takes_the_time_of_the_table(run: Command) -> None:
         "needs",
         "told",
         "pending_minutes",
+        "enabled",
         "metrics",
     ]
     assert document["time"] == f"{time.replace(' ', 'T')}:00Z"
