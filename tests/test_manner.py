@@ -185,7 +185,7 @@ def told(frame: pl.DataFrame) -> set[tuple[str, int]]:
 
 
 @given(case=cases(among=False), seed=st.integers(0, 1 << 30), holes=st.booleans())
-@examples(120)
+@examples(60)
 def test_a_rule_of_any_manner_is_told_as_the_oracle_tells_it(
     case: Case, seed: int, *, holes: bool
 ) -> None:
@@ -197,7 +197,7 @@ def test_a_rule_of_any_manner_is_told_as_the_oracle_tells_it(
 @given(
     case=cases(among=True), seed=st.integers(0, 1 << 30), holes=st.booleans(), delays=st.booleans()
 )
-@examples(120)
+@examples(60)
 def test_a_rule_about_all_symbols_is_told_as_the_oracle_tells_it(
     case: Case, seed: int, *, holes: bool, delays: bool
 ) -> None:
