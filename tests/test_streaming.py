@@ -58,6 +58,9 @@ def test_what_cannot_be(store: Store, tmp_path: Path) -> None:
         screener.replay_store(Store(tmp_path))
     with pytest.raises(screener.DataError, match="nothing is stored of"):
         screener.replay_store(store, symbols=["NOUSDT"])
+    for other in (str(tmp_path), MARKET, None):
+        with pytest.raises(screener.DataError, match="is no store"):
+            screener.replay_store(other)  # type: ignore[arg-type]
     with pytest.raises(screener.DataError, match="workers"):
         screener.replay_store(store, workers=0)
     with pytest.raises(screener.RuleError, match="no rule set"):

@@ -85,8 +85,12 @@ def replay_store(
         >>> screener.replay_store(store).stats["appended"]
         2880
     """
+    from screener.history.store import Store
     from screener.history.stored import named_symbols
 
+    if not isinstance(store, Store):
+        remedy = 'give screener.history.Store("folder"), or a frame to screener.replay'
+        raise DataError(reason=f"{type(store).__name__} is no store", remedy=remedy)
     if workers is not None and (isinstance(workers, bool) or workers < 1):
         raise DataError(reason=f"workers={workers} is no number of them", remedy="give 1 or more")
     named = rules if isinstance(rules, _core.RuleSet) else _core.RuleSet.load(rules, floors=floors)
