@@ -235,9 +235,9 @@ def watching(probe: Probe, roles: Roles) -> Iterator[None]:
 
 async def take_alerts(probe: Probe, roles: Roles) -> None:
     """Another subscriber, as a page or a notification would be."""
-    async for message in roles.bus.subscribe("benchmark", Alert, limit=100_000):
-        if isinstance(message, Alert):
-            probe.taken(message)
+    async for received in roles.bus.subscribe("benchmark", Alert, limit=100_000):
+        if isinstance(received.message, Alert):
+            probe.taken(received.message)
 
 
 @contextlib.asynccontextmanager

@@ -25,8 +25,8 @@ async def test_every_subscriber_gets_its_kinds_in_order() -> None:
     for message in sent:
         await bus.publish(message)
     await bus.close()
-    assert [message async for message in batches] == [batch(1), batch(2)]
-    assert [message async for message in both] == sent
+    assert [one.message async for one in batches] == [batch(1), batch(2)]
+    assert [one.message async for one in both] == sent
 
 
 @pytest.mark.asyncio
@@ -44,6 +44,6 @@ async def test_a_full_queue_makes_the_publisher_wait_and_loses_nothing() -> None
         while slow.status.waiting < 4:
             await asyncio.sleep(0)
         assert not publishing.done()
-        received = [message async for message in slow]
+        received = [one.message async for one in slow]
     assert received == [batch(number) for number in range(50)]
     await publishing

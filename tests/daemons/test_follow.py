@@ -46,7 +46,7 @@ async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> 
         # An alert is told before it is stored: once one that was told here is stored, all that is
         # stored later was told here, too.
         async with asyncio.timeout(120):
-            told = _ids([await anext(first)])
+            told = _ids([(await anext(first)).message])
             while told[0] not in {alert.id for alert in await store.alerts(0)}:
                 await asyncio.sleep(0.01)
         following = asyncio.create_task(follower.run())
@@ -57,9 +57,9 @@ async def test_who_follows_tells_what_the_other_process_told(tmp_path: Path) -> 
         last = min(rig.roles.ingest.known_until().values())
         await rig.until(lambda: follower.status.last_close >= last)
         await bus.close()  # before the other's: what it has told by now was told there first
-        messages = [message async for message in heard]
+        messages = [one.message async for one in heard]
         await rig.roles.bus.close("control")
-        told += _ids([message async for message in first])
+        told += _ids([one.message async for one in first])
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await following
@@ -104,11 +104,11 @@ async def test_what_users_choose_elsewhere_is_told(tmp_path: Path) -> None:
         heard = aiter(bus.subscribe("test", RuleSwitch, SettingsChanged, limit=10))
         following = asyncio.create_task(follower.run())
         async with asyncio.timeout(20):
-            assert await anext(heard) == RuleSwitch("top_hunter", enabled=False)
+            assert (await anext(heard)).message == RuleSwitch("top_hunter", enabled=False)
             await writer.set_user_switch("one", RuleSwitch("top_hunter", cooldown_ms=60_000))
-            assert await anext(heard) == SettingsChanged("one")
+            assert (await anext(heard)).message == SettingsChanged("one")
             await writer.set_rule_switch(RuleSwitch("top_hunter"))
-            assert await anext(heard) == RuleSwitch("top_hunter")
+            assert (await anext(heard)).message == RuleSwitch("top_hunter")
         following.cancel()
         await asyncio.wait([following])
 

@@ -91,7 +91,7 @@ async def screened(
             await bus.close(NAME)
             await judging
             await bus.close()
-        it.alerts = [message async for message in told if isinstance(message, Alert)]
+        it.alerts = [one.message async for one in told if isinstance(one.message, Alert)]
 
 
 def frame_of(given: Sequence[CandleBatch]) -> pl.DataFrame:

@@ -54,9 +54,9 @@ async def watching(*files: Path, name: str = "classic") -> AsyncIterator[Watched
     watched = Watched(RulesWatch(bus, SystemClock(), RuleSources(name, files, floors=False)))
 
     async def listen() -> None:
-        async for message in heard:
-            assert isinstance(message, RulesChanged)
-            watched.told.append(message)
+        async for received in heard:
+            assert isinstance(received.message, RulesChanged)
+            watched.told.append(received.message)
 
     tasks = [asyncio.create_task(watched.watch.run()), asyncio.create_task(listen())]
     try:

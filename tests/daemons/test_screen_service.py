@@ -56,7 +56,7 @@ async def screen(path: Path, clock: MovedClock, given: Sequence[CandleBatch]) ->
             await bus.close(NAME)
             await judging
             await bus.close()
-        return [message async for message in told if isinstance(message, Alert)]
+        return [one.message async for one in told if isinstance(one.message, Alert)]
 
 
 def expected(frame: pl.DataFrame, start: int) -> set[str]:
@@ -127,7 +127,8 @@ async def test_metrics_are_told_of_what_has_closed(tmp_path: Path, market: pl.Da
         symbols: set[str] = set()
         frame = pl.DataFrame()
         async with asyncio.timeout(20):
-            async for message in told:
+            async for received in told:
+                message = received.message
                 assert isinstance(message, Metrics)
                 frame = message.frame.filter(pl.col("symbol") == one.symbol)
                 symbols.update(message.frame["symbol"].to_list())
@@ -136,7 +137,7 @@ async def test_metrics_are_told_of_what_has_closed(tmp_path: Path, market: pl.Da
         assert frame["change_5m"].item() == screening.engine.metrics(one.symbol)["change_5m"]
         await bus.publish(CandleBatch("binance", (replace(one, open_time=one.close_time),)))
         async with asyncio.timeout(20):
-            later = await anext(aiter(told))
+            later = (await anext(aiter(told))).message
         assert isinstance(later, Metrics)
         assert later.frame["symbol"].to_list() == [one.symbol], "only what has changed"
         await bus.close()

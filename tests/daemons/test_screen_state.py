@@ -88,7 +88,7 @@ async def screen(
             await judging
             await screening.keep()
             await bus.close()
-        return [message async for message in told if isinstance(message, Alert)], kept
+        return [one.message async for one in told if isinstance(one.message, Alert)], kept
 
 
 async def test_a_clean_restart_goes_on_as_if_there_had_been_none(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_the_history_of_a_symbol_that_is_listed_later_raises_nothing(tmp_p
                 await bus.publish(batch)
             await bus.close(NAME)
         await bus.close()
-        raised = {one.id async for one in told if isinstance(one, Alert)}
+        raised = {one.message.id async for one in told if isinstance(one.message, Alert)}
     assert expected(market, start) - raised
     assert raised == expected(market, listed - MINUTE_MS)
     assert raised

@@ -145,9 +145,9 @@ class Follower:
 
     async def _take_rules(self) -> None:
         """The engine follows the windows of the rules that are in force."""
-        async for message in self._changes:
-            if isinstance(message, RulesChanged):
-                await asyncio.to_thread(self._engine.set_rules, message.rules)
+        async for received in self._changes:
+            if isinstance(received.message, RulesChanged):
+                await asyncio.to_thread(self._engine.set_rules, received.message.rules)
 
     async def _warm_up(self) -> None:
         self._newest = await self._store.newest(self._exchange)

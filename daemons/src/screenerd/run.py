@@ -374,7 +374,8 @@ def _is_warm(roles: Roles) -> bool:
 
 
 async def _tell_alerts(alerts: Subscription, clock: Clock) -> None:
-    async for alert in alerts:
+    async for received in alerts:
+        alert = received.message
         if not isinstance(alert, Alert):
             continue
         tell = log.debug if alert.shadow else log.info

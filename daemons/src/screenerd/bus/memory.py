@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from screenerd.bus.port import Message, SubscriptionStatus
+from screenerd.bus.port import Message, Received, SubscriptionStatus
 
 
 @dataclass(slots=True)
@@ -22,10 +22,16 @@ class MemorySubscription:
         """One more place than the limit: the end must always fit."""
         self.queue = asyncio.Queue(self.limit + 1)
 
-    async def __aiter__(self) -> AsyncIterator[Message]:
+    async def begin(self) -> None:
+        """It began when it was made."""
+
+    async def __aiter__(self) -> AsyncIterator[Received]:
         """Messages until the bus is closed."""
         while (message := await self.queue.get()) is not None:
-            yield message
+            yield Received(message)
+
+    async def done(self, received: Received) -> None:
+        """Nothing is kept, so nothing comes again."""
 
     @property
     def status(self) -> SubscriptionStatus:
@@ -46,8 +52,19 @@ class MemoryBus:
             if isinstance(message, subscription.kinds):
                 await subscription.queue.put(message)
 
-    def subscribe(self, name: str, *kinds: type[Message], limit: int) -> MemorySubscription:
-        """Messages of these kinds from now on; at most `limit` may wait."""
+    def subscribe(
+        self,
+        name: str,
+        *kinds: type[Message],
+        limit: int,
+        lasting: bool = False,  # noqa: ARG002
+        after: str | None = None,  # noqa: ARG002
+        shard: int | None = None,  # noqa: ARG002
+    ) -> MemorySubscription:
+        """Messages of these kinds from now on; at most `limit` may wait.
+
+        Everybody ends with the process and hears everything, so there is nothing else to choose.
+        """
         subscription = MemorySubscription(name, kinds, limit)
         self._subscriptions.append(subscription)
         return subscription

@@ -39,6 +39,20 @@ Message = (
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Received:
+    """A message as it reached a subscriber.
+
+    Attributes:
+        message: what was published.
+        offset: its place among those that are kept, the same for every process, rising; `None`
+            where nothing is kept.
+    """
+
+    message: Message
+    offset: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class SubscriptionStatus:
     """How far behind a subscriber is."""
@@ -51,8 +65,19 @@ class SubscriptionStatus:
 class Subscription(Protocol):
     """One subscriber's messages, in the order they were published."""
 
-    def __aiter__(self) -> AsyncIterator[Message]:
+    async def begin(self) -> None:
+        """From here on nothing is missed; who reads from the store first begins before that.
+
+        Reading the messages begins by itself.
+        """
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Received]:
         """Messages until the bus is closed; what is waiting then still comes."""
+        ...
+
+    async def done(self, received: Received) -> None:
+        """A message has been dealt with; one that is lasting comes again unless this is said."""
         ...
 
     @property
@@ -65,9 +90,30 @@ class Bus(Protocol):
     """Carries every message to every subscriber that asked for its kind, losing none."""
 
     async def publish(self, message: Message) -> None:
-        """Hands a message on; waits while a subscriber's queue is full."""
+        """Hands a message on; returns once it is safe with the bus, however long that takes."""
         ...
 
-    def subscribe(self, name: str, *kinds: type[Message], limit: int) -> Subscription:
-        """Messages of these kinds from now on; at most `limit` may wait."""
+    def subscribe(
+        self,
+        name: str,
+        *kinds: type[Message],
+        limit: int,
+        lasting: bool = False,
+        after: str | None = None,
+        shard: int | None = None,
+    ) -> Subscription:
+        """Messages of these kinds.
+
+        A bus that outlives its processes gives a subscriber that is neither `lasting` nor has an
+        `after` the alerts that are kept, the newest metrics, and of everything else what comes.
+
+        Args:
+            name: who asks.
+            kinds: of which messages.
+            limit: how many may wait.
+            lasting: whether what it has not done is kept for it while it is away.
+            after: the name of a lasting subscriber: the first message is the oldest one that it has
+                not done.
+            shard: only candles of symbols of this shard.
+        """
         ...

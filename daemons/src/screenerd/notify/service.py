@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from pydantic import SecretStr
 
-from screenerd.bus.port import Bus, Subscription
+from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
 from screenerd.model import Alert, RulesChanged, SettingsChanged
 from screenerd.notify.channels import PUBLIC, ChannelConfig, DiscordChannel, Endpoints
@@ -48,7 +48,7 @@ class Notify:
         self._store, self._clock = store, clock
         self._users: dict[str, DiscordChannel] = {}
         self._messages: Subscription = bus.subscribe(
-            "notify", Alert, SettingsChanged, RulesChanged, limit=100_000
+            "notify", Alert, SettingsChanged, RulesChanged, limit=100_000, lasting=True
         )
 
     async def run(self) -> None:
@@ -57,16 +57,20 @@ class Notify:
         await self._catch_up()
         async with asyncio.TaskGroup() as group:
             delivering = group.create_task(self.notifier.run())
-            async for message in self._messages:
-                match message:
-                    case Alert():
-                        await self.notifier.accept(message)
-                    case SettingsChanged():
-                        await self._put_user(message.user)
-                    case RulesChanged() if self._rules != set(message.rules.names):
-                        self._rules = set(message.rules.names)
-                        await self._put_users()
+            async for received in self._messages:
+                await self._take(received.message)
+                await self._messages.done(received)
             delivering.cancel()
+
+    async def _take(self, message: Message) -> None:
+        match message:
+            case Alert():
+                await self.notifier.accept(message)
+            case SettingsChanged():
+                await self._put_user(message.user)
+            case RulesChanged() if self._rules != set(message.rules.names):
+                self._rules = set(message.rules.names)
+                await self._put_users()
 
     async def _put_users(self) -> None:
         for user in await self._store.all_settings():

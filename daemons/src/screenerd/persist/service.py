@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from screenerd.bus.port import Bus, Message, Subscription
+from screenerd.bus.port import Bus, Message, Received, Subscription
 from screenerd.clock import Clock
 from screenerd.model import Alert, Bars, CandleBatch, DeadLetter
 from screenerd.store.port import Store
 
 log = structlog.get_logger("persist")
+
+NAME = "persist"
+"""Its name among the bus's subscribers."""
 
 PRUNE_SECONDS = 600.0
 LARGEST_WRITE = 2_000
@@ -40,7 +43,7 @@ class Persist:
         self.status = PersistStatus()
         self._store, self._clock = store, clock
         self._messages: Subscription = bus.subscribe(
-            "persist", CandleBatch, Alert, Bars, DeadLetter, limit=WAITING
+            NAME, CandleBatch, Alert, Bars, DeadLetter, limit=WAITING, lasting=True
         )
 
     async def run(self) -> None:
@@ -48,16 +51,20 @@ class Persist:
         async with asyncio.TaskGroup() as group:
             pruning = group.create_task(self._prune())
             writes: set[asyncio.Task[None]] = set()
-            async for message in self._messages:
+            async for received in self._messages:
                 # Writes are committed together: the next one need not wait for this one.
-                task = group.create_task(self._write(message))
+                task = group.create_task(self._write(received))
                 writes.add(task)
                 task.add_done_callback(writes.discard)
                 if len(writes) >= LARGEST_WRITE:
                     await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
             pruning.cancel()
 
-    async def _write(self, message: Message) -> None:
+    async def _write(self, received: Received) -> None:
+        await self._store_one(received.message)
+        await self._messages.done(received)
+
+    async def _store_one(self, message: Message) -> None:
         match message:
             case CandleBatch():
                 await self._store.write(message)

@@ -124,8 +124,9 @@ class Screen:
                 group.create_task(self._note_rules()),
                 group.create_task(self._judge_among_all()),
             ]
-            async for message in self._messages:
-                await self._take(message)
+            async for received in self._messages:
+                await self._take(received.message)
+                await self._messages.done(received)
             for task in helpers:
                 task.cancel()
 

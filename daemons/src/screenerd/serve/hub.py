@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from typing import Protocol
 
 from screenerd.model import RuleSwitch
@@ -145,21 +147,31 @@ class Hub:
         """Starts without clients.
 
         Args:
-            epoch: names this run: offsets of another one mean nothing here.
+            epoch: names what offsets count: those of another one mean nothing here.
         """
         self.epoch = epoch
         self.offset = 0
         self.clients: set[Client] = set()
-        self._newest: deque[Sent] = deque(maxlen=REMEMBERED)
+        self._newest: deque[Sent] = deque()
+        self._forgotten = 0
 
     def publish(
-        self, symbol: str, rule: str, triggered_at: int, data: bytes, *, shadow: bool = False
+        self,
+        symbol: str,
+        rule: str,
+        triggered_at: int,
+        data: bytes,
+        *,
+        shadow: bool = False,
+        offset: int | None = None,
     ) -> None:
-        """Hands on an alert, encoded already."""
-        self.offset += 1
+        """Hands on an alert, encoded already; numbered by the bus, or else here."""
+        self.offset = self.offset + 1 if offset is None else offset
         frame = frames.alert(self.offset, data)
         sent = Sent(self.offset, symbol, rule, triggered_at, frame, shadow)
         self._newest.append(sent)
+        if len(self._newest) > REMEMBERED:
+            self._forgotten = self._newest.popleft().offset
         for client in self.clients:
             if client.wants(sent):
                 client.offer(frame)
@@ -231,9 +243,7 @@ class Hub:
 
     def _since(self, offset: int | None) -> Iterable[Sent] | None:
         """The alerts after an offset; `None` if some of them are forgotten, or never were."""
-        if offset is None or not 0 <= offset <= self.offset:
+        if offset is None or not self._forgotten <= offset <= self.offset:
             return None
-        count = self.offset - offset
-        if count > len(self._newest):
-            return None
-        return list(islice(self._newest, len(self._newest) - count, None))
+        first = bisect_right(self._newest, offset, key=attrgetter("offset"))
+        return list(islice(self._newest, first, None))

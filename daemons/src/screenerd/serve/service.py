@@ -14,7 +14,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from screener import RuleSet
-from screenerd.bus.port import Bus, Message, Subscription
+from screenerd.bus.port import Bus, Received, Subscription
 from screenerd.clock import Clock, SystemClock
 from screenerd.model import (
     MINUTE_MS,
@@ -208,13 +208,15 @@ class Serve:
             self._board.take_history(frame)
 
     async def _listen(self) -> None:
-        async for message in self._messages:
-            self._take(message)
+        async for received in self._messages:
+            self._take(received)
+            await self._messages.done(received)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, received: Received) -> None:
+        message = received.message
         match message:
             case Alert():
-                self._take_alert(message)
+                self._take_alert(message, received.offset)
             case Metrics():
                 self._board.take_metrics(message)
                 self._metrics_wanted.set()
@@ -230,10 +232,12 @@ class Serve:
                 self._users.set_rules(message.rules)
                 self.hub.publish_rules()
 
-    def _take_alert(self, alert: Alert) -> None:
+    def _take_alert(self, alert: Alert, offset: int | None) -> None:
         self._latest.add(alert)
         data = orjson.dumps(encode.alert_value(alert, self._users.rules))
-        self.hub.publish(alert.symbol, alert.rule, alert.triggered_at, data, shadow=alert.shadow)
+        self.hub.publish(
+            alert.symbol, alert.rule, alert.triggered_at, data, shadow=alert.shadow, offset=offset
+        )
         self.status.alerts += not alert.shadow
         taken = alert.stamps.decided - alert.stamps.received
         self._board.take_latency(self._clock.real(taken))
