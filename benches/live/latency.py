@@ -209,9 +209,10 @@ def watching(probe: Probe, roles: Roles) -> Iterator[None]:
         probe.parsed(frame, began)
         return frame
 
-    async def judged(candle: Candle) -> None:
-        await judge(candle)
+    def judged(candle: Candle) -> list[Alert]:
+        told = judge(candle)
         probe.judged(candle)
+        return told
 
     async def published(message: Message) -> None:
         await publish(message)

@@ -46,7 +46,8 @@ from screenerd.bus.memory import MemoryBus
 from screenerd.demo import DemoExchange, Market
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Stamps
 from screenerd.persist.service import Persist
-from screenerd.screen.service import NAME, Screen
+from screenerd.screen.scope import WHOLE
+from screenerd.screen.service import Screen
 from screenerd.store.sqlite import SqliteStore
 
 KILLS = int(os.environ.get("SCREENER_KILLS", "40"))
@@ -228,7 +229,7 @@ async def judged(path: Path, clock: MovedClock, batches: Sequence[CandleBatch]) 
             await screening.rebuilt.wait()
             for batch in batches:
                 await bus.publish(batch)
-            await bus.close(NAME)
+            await bus.close(WHOLE.name)
             await working
             await bus.close()
 

@@ -28,7 +28,8 @@ from screenerd.bus.port import Message
 from screenerd.config import RulesConfig
 from screenerd.model import MINUTE_MS, Alert, CandleBatch, RulesChanged
 from screenerd.persist.service import Persist
-from screenerd.screen.service import NAME, Screen
+from screenerd.screen.scope import WHOLE
+from screenerd.screen.service import Screen
 from screenerd.store.sqlite import SqliteStore
 from screenerd.switches import with_shadow
 
@@ -88,7 +89,7 @@ async def screened(
             group.create_task(persisting.run())
             await screen.rebuilt.wait()
             yield it
-            await bus.close(NAME)
+            await bus.close(WHOLE.name)
             await judging
             await bus.close()
         it.alerts = [one.message async for one in told if isinstance(one.message, Alert)]

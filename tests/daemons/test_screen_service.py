@@ -17,7 +17,8 @@ import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Metrics, RuleSwitch
 from screenerd.persist.service import Persist
-from screenerd.screen.service import NAME, Screen
+from screenerd.screen.scope import WHOLE
+from screenerd.screen.service import Screen
 from screenerd.store.sqlite import SqliteStore
 
 RULES = screener.RuleSet.load("futures")
@@ -53,7 +54,7 @@ async def screen(path: Path, clock: MovedClock, given: Sequence[CandleBatch]) ->
             for batch in given:
                 clock.move(batch.candles[0].close_time - clock.now_ms())
                 await bus.publish(batch)
-            await bus.close(NAME)
+            await bus.close(WHOLE.name)
             await judging
             await bus.close()
         return [one.message async for one in told if isinstance(one.message, Alert)]

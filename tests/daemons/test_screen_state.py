@@ -20,7 +20,8 @@ from screenerd.model import MINUTE_MS, Alert, Bars, CandleBatch, Followed, Unfol
 from screenerd.persist.service import Persist
 from screenerd.run import STOP_SECONDS, Roles, up
 from screenerd.screen import state
-from screenerd.screen.service import NAME, Screen
+from screenerd.screen.scope import WHOLE
+from screenerd.screen.service import Screen
 from screenerd.serve.settings import ServeConfig
 from screenerd.store.sqlite import SqliteStore
 
@@ -84,7 +85,7 @@ async def screen(
             for batch in given:
                 clock.move(batch.candles[0].close_time - clock.now_ms())
                 await bus.publish(batch)
-            await bus.close(NAME)
+            await bus.close(WHOLE.name)
             await judging
             await screening.keep()
             await bus.close()
@@ -125,7 +126,7 @@ async def test_bars_reach_the_engine_and_who_left_leaves_it(tmp_path: Path) -> N
             one, two = market["symbol"].unique().sort().to_list()
             await bus.publish(Bars("binance", one, "1d", closes))
             await bus.publish(Unfollowed("binance", (two,), clock.now_ms()))
-            await bus.close(NAME)
+            await bus.close(WHOLE.name)
         metrics = screening.engine.metrics(one)
         assert metrics is not None
         assert metrics["rsi_1d"] is not None
@@ -149,7 +150,7 @@ async def test_the_history_of_a_symbol_that_is_listed_later_raises_nothing(tmp_p
             await bus.publish(Followed("binance", (name,), listed))
             for batch in given:
                 await bus.publish(batch)
-            await bus.close(NAME)
+            await bus.close(WHOLE.name)
         await bus.close()
         raised = {one.message.id async for one in told if isinstance(one.message, Alert)}
     assert expected(market, start) - raised

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from screenerd.model import RuleSwitch
 from screenerd.serve import hub as hub_module
-from screenerd.serve.hub import MOST_STUCK_SECONDS, MOST_WAITING, Client, Hub, Wish
+from screenerd.serve.hub import MOST_AHEAD, MOST_STUCK_SECONDS, MOST_WAITING, Client, Hub, Wish
 
 
 @dataclass
@@ -212,3 +212,36 @@ def test_everybody_is_asked_whether_they_live() -> None:
     outlet = joined(hub)
     hub.ping()
     assert heard(outlet, "ping") == [{"type": "ping"}]
+
+
+def numbered(hub: Hub, *offsets: int) -> None:
+    """Alerts that a bus has numbered."""
+    for offset in offsets:
+        hub.publish("BTCUSDT", "r", 0, b"{}", offset=offset)
+
+
+def test_who_comes_from_a_hub_that_is_ahead_hears_nothing_twice() -> None:
+    hub = Hub("e", shared=True)
+    numbered(hub, 5, 9)
+    here, ahead, lost = (joined(hub, since=since) for since in (5, 12, 9 + MOST_AHEAD + 1))
+    numbered(hub, 12, 14)
+    assert [one["offset"] for one in heard(here)] == [9, 12, 14]
+    assert [one["offset"] for one in heard(ahead)] == [14]
+    assert [one["offset"] for one in heard(lost)] == [12, 14]
+    recovered = [heard(one, "subscribed")[0]["recovered"] for one in (here, ahead, lost)]
+    assert recovered == [True, True, False]
+
+
+def test_what_was_kept_no_longer_when_a_hub_began_is_not_recovered() -> None:
+    hub = Hub("e", shared=True)
+    numbered(hub, 500, 501)
+    known, before = joined(hub, since=499), joined(hub, since=498)
+    assert [one["offset"] for one in heard(known)] == [500, 501]
+    assert heard(before, "subscribed")[0]["recovered"] is False
+    assert heard(before) == []
+
+
+def test_a_hub_of_its_own_knows_no_offset_that_it_did_not_give() -> None:
+    hub = Hub("e")
+    publish(hub)
+    assert heard(joined(hub, since=2), "subscribed")[0]["recovered"] is False

@@ -31,7 +31,7 @@ from screenerd.notify.service import Notify
 from screenerd.persist.service import Persist
 from screenerd.rulewatch import RulesWatch
 from screenerd.score.service import Score
-from screenerd.screen import service as screen
+from screenerd.screen.scope import WHOLE
 from screenerd.screen.service import Screen
 from screenerd.serve.access.keys import KeyFile
 from screenerd.serve.service import Serve, ServeStatus
@@ -354,7 +354,7 @@ async def _run(roles: Roles) -> None:
         await asyncio.wait([feeding], timeout=STOP_SECONDS / 4)
         await roles.ingest.flush()
         # What is on the bus is still judged, and what comes of it still written.
-        await roles.bus.close(screen.NAME)
+        await roles.bus.close(WHOLE.name)
         judged, _ = await asyncio.wait([screening], timeout=STOP_SECONDS / 4)
         await roles.bus.close()
         if roles.serve is not None:

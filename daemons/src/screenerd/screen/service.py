@@ -11,6 +11,7 @@ import polars as pl
 import structlog
 
 import screener
+from screener.conditions import asks_all
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
 from screenerd.columns import candles_frame
@@ -28,13 +29,11 @@ from screenerd.model import (
     Unfollowed,
 )
 from screenerd.screen import state
+from screenerd.screen.scope import WHOLE, Scope
 from screenerd.store.port import Store, StoreError
 from screenerd.switches import is_shadow, with_cooldowns, without
 
 log = structlog.get_logger("screen")
-
-NAME = "screen"
-"""Its name among the bus's subscribers."""
 
 REWIND_MS = 60 * MINUTE_MS
 """After a crash what arrived in so long before the newest stored minute is judged again, however
@@ -53,6 +52,8 @@ ON_THE_WAY_SECONDS = 1.0
 fast the clock goes: a candle that was received in time may be on its way here."""
 
 TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
+
+_HEARD = (CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, RulesChanged)
 
 
 @dataclass(slots=True)
@@ -80,6 +81,8 @@ class Screen:
         exchange: str,
         rules: screener.RuleSet,
         state_file: Path | None = None,
+        scope: Scope = WHOLE,
+        after: str | None = None,
     ) -> None:
         """Takes its ports and the rules; subscribes at once, so that no candle is missed.
 
@@ -90,23 +93,30 @@ class Screen:
             exchange: whose candles.
             rules: the rules as they are before anybody switches them.
             state_file: where the engine is kept over a clean stop, if anywhere.
+            scope: which part of the work is its own.
+            after: who stores candles, on a bus that outlives its processes: what that subscriber
+                has not stored is heard, the rest is read from the store.
         """
         self.status = ScreenStatus()
         self.rebuilt = asyncio.Event()
         self.judged_from = 0
         self._bus, self._store, self._clock, self._exchange = bus, store, clock, exchange
-        self._state_file = state_file
+        self._state_file, self._scope = state_file, scope
         self._rules = rules
         self._told = {rule.name: rule for rule in rules}
         self._among_all = False
-        self._engine = screener.Engine(rules=rules, exchange=exchange)
+        self._engine = screener.Engine(rules=scope.of(rules), exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
         self._followed_from: dict[str, int] = {}
         self._switches: dict[str, RuleSwitch] = {}
         self._untold: set[str] = set()
         self._closed, self._to_note = asyncio.Event(), asyncio.Event()
         self._messages: Subscription = bus.subscribe(
-            NAME, CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, RulesChanged, limit=10_000
+            scope.name,
+            *_HEARD,
+            limit=10_000,
+            after=after,
+            shard=None if scope.shard is None else scope.shard.number,
         )
 
     @property
@@ -115,15 +125,21 @@ class Screen:
         return self._engine
 
     async def run(self) -> None:
-        """Rebuilds what it knew, then screens until the bus is closed."""
+        """Rebuilds what it knew, then screens until the bus is closed.
+
+        Raises:
+            StoreError: it could not be rebuilt.
+        """
+        await self._messages.begin()
         await self._rebuild()
         self.rebuilt.set()
         async with asyncio.TaskGroup() as group:
             helpers = [
-                group.create_task(self._tell_metrics()),
                 group.create_task(self._note_rules()),
                 group.create_task(self._judge_among_all()),
             ]
+            if self._scope.tells_metrics:
+                helpers.append(group.create_task(self._tell_metrics()))
             async for received in self._messages:
                 await self._take(received.message)
                 await self._messages.done(received)
@@ -142,9 +158,10 @@ class Screen:
         mark = f"screen:{self._exchange}"
         self.judged_from = await self._store.first_seen(mark, self._clock.now_ms() - MINUTE_MS)
         held = await self._store.newest(self._exchange)
-        newest = max(held.values(), default=None)
+        own = self._scope.symbols(held)
+        newest = max((held[symbol] for symbol in own), default=None)
         if newest is not None and not await self._load(newest):
-            await self._rebuild_from_store(sorted(held), newest)
+            await self._rebuild_from_store(own, newest)
         self._touch(self._engine.symbols)
 
     async def _load(self, newest: int) -> bool:
@@ -166,7 +183,7 @@ class Screen:
         )
         self.judged_from = max(self.judged_from, min(rewound, oldest or rewound))
         for timeframe in TIMEFRAMES:
-            bars = await self._store.bars(self._exchange, timeframe)
+            bars = await self._store.bars(self._exchange, timeframe, symbols=symbols)
             self._engine.warm_up_bars(bars, timeframe)
         start = self.judged_from - WARM_UP_MS
         for at in range(0, len(symbols), SYMBOLS_AT_ONCE):
@@ -174,16 +191,22 @@ class Screen:
             self._engine.warm_up(
                 await self._store.minutes(self._exchange, some, start, self.judged_from)
             )
-        await self._judge_again(await self._store.alerts(start))
+        alerts = await self._store.alerts(start)
+        mine = [alert for alert in alerts if self._scope.owns(alert.symbol)]
+        await self._judge_again(symbols, mine)
 
-    async def _judge_again(self, alerts: Sequence[Alert]) -> None:
+    async def _judge_again(self, symbols: Sequence[str], alerts: Sequence[Alert]) -> None:
         """What arrived in the last hour, by each rule from when it came into force as it is.
 
         Cooldowns come from the alerts before that; those in it are known, and not told again.
         """
         rules, now = self._engine.rules, self._clock.now_ms()
         candles = await self._store.journal(
-            self._exchange, self.judged_from, now + MINUTE_MS, opens_from=self.judged_from
+            self._exchange,
+            self.judged_from,
+            now + MINUTE_MS,
+            opens_from=self.judged_from,
+            symbols=symbols,
         )
         self._restore([alert for alert in alerts if alert.triggered_at <= self.judged_from])
         self._raised = {
@@ -202,7 +225,7 @@ class Screen:
             if len(missing) == len(since):
                 self._warm_up([candle])
             else:
-                await self._judge(candle)
+                await self._publish(self._judge(candle))
         if missing:
             self._begin(rules, missing, alerts)
         self._raised.clear()
@@ -223,10 +246,10 @@ class Screen:
 
     async def _apply_rules(self) -> None:
         """Gives the engine the rules as they are now; beside the loop, as new windows take time."""
-        rules = with_cooldowns(self._rules, self._switches)
+        rules = self._scope.of(with_cooldowns(self._rules, self._switches))
         if rules != self._engine.rules:
             await asyncio.to_thread(self._engine.set_rules, rules)
-        self._among_all = any(rule.among_all for rule in rules)
+        self._among_all = asks_all(rules)
         self._to_note.set()
 
     async def _note_rules(self) -> None:
@@ -267,7 +290,7 @@ class Screen:
         match message:
             case CandleBatch():
                 await self._screen(message)
-            case Bars():
+            case Bars() if self._scope.owns(message.symbol):
                 self._take_bars(message)
             case Followed():
                 self._followed_from |= dict.fromkeys(message.symbols, message.at - MINUTE_MS)
@@ -287,11 +310,13 @@ class Screen:
     async def _screen(self, batch: CandleBatch) -> None:
         history: list[Candle] = []
         judged: list[Candle] = []
-        for candle in batch.candles:
+        for candle in filter(lambda one: self._scope.owns(one.symbol), batch.candles):
             (history if self._is_history(candle) else judged).append(candle)
         self._warm_up(history)
+        told: list[Alert] = []
         for candle in judged:
-            await self._judge(candle)
+            told += self._judge(candle)
+        await self._publish(told)
         # History comes in pieces: what it makes of the metrics is told with the next close.
         self._touch([candle.symbol for candle in judged])
 
@@ -332,16 +357,17 @@ class Screen:
             bars.timeframe,
         )
 
-    async def _judge(self, candle: Candle) -> None:
+    def _judge(self, candle: Candle) -> list[Alert]:
+        """What a candle raises, as it is to be told."""
         try:
             raised = self._engine.update(_given(candle))
         except screener.CandleError as error:
             self.status.refused += 1
             log.warning("candle refused", symbol=candle.symbol, error=str(error))
-            return
+            return []
         self.status.candles += 1
         self.status.last_minute = max(self.status.last_minute, candle.open_time)
-        await self._publish(raised, candle)
+        return self._news(raised, candle)
 
     async def _judge_among_all(self) -> None:
         """Rules that ask something of all symbols, where the last of them does not come in time.
@@ -353,15 +379,26 @@ class Screen:
             if self._messages.status.waiting == 0 and self._among_all:
                 on_the_way = ON_THE_WAY_SECONDS / self._clock.real(1.0)
                 now = self._clock.now_ms() - int(on_the_way * 1000)
-                await self._publish(self._engine.advance(now), None)
+                await self._publish(self._news(self._engine.advance(now), None))
 
-    async def _publish(self, raised: Sequence[screener.Alert], candle: Candle | None) -> None:
-        for alert in raised:
-            switch = self._switches.get(alert.rule)
-            if switch is not None and not switch.enabled:
-                continue
-            if (str(alert.id), alert.state) not in self._raised:
-                await self._bus.publish(self._tell(alert, candle))
+    def _news(self, raised: Sequence[screener.Alert], candle: Candle | None) -> list[Alert]:
+        """Those of the alerts that are to be told, and are not yet."""
+        return [self._tell(alert, candle) for alert in raised if self._is_news(alert)]
+
+    def _is_news(self, alert: screener.Alert) -> bool:
+        switch = self._switches.get(alert.rule)
+        return (
+            (switch is None or switch.enabled)
+            and (str(alert.id), alert.state) not in self._raised
+            and self._scope.judges(self._told[alert.rule])
+        )
+
+    async def _publish(self, alerts: Sequence[Alert]) -> None:
+        """Tells alerts, all at once: a bus may take its time for each."""
+        if len(alerts) == 1:
+            await self._bus.publish(alerts[0])
+        elif alerts:
+            await asyncio.gather(*map(self._bus.publish, alerts))
 
     def _tell(self, alert: screener.Alert, candle: Candle | None) -> Alert:
         """The alert as it is told; `candle` is what raised it, if it was one."""

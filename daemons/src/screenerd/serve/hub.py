@@ -19,6 +19,9 @@ REMEMBERED = 10_000
 MOST_WAITING = 1_000
 """Frames that may wait for a client that reads too slowly."""
 
+MOST_AHEAD = 1_000
+"""So many alerts more than here may be known where a client comes from, of the same epoch."""
+
 MOST_STUCK_SECONDS = 8.0
 """So long a client may take nothing at all."""
 
@@ -78,11 +81,13 @@ class Client:
         outlet: its connection.
         switches: the rules as its user has them; the same object for all clients of a user.
         wish: what it has subscribed to; nothing is sent before it has.
+        after: the offset up to which it has heard everything already.
     """
 
     outlet: Outlet
     switches: Mapping[str, RuleSwitch]
     wish: Wish | None = None
+    after: int = 0
     _waiting: deque[bytes] = field(default_factory=deque)
     _stuck_since: float | None = None
     _told_at: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -143,13 +148,15 @@ class Client:
 class Hub:
     """Numbers alerts, remembers the newest, and hands them to every client that wants them."""
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, epoch: str, *, shared: bool = False) -> None:
         """Starts without clients.
 
         Args:
             epoch: names what offsets count: those of another one mean nothing here.
+            shared: whether other hubs have the same epoch, and may be ahead of this one.
         """
         self.epoch = epoch
+        self._most_ahead = MOST_AHEAD if shared else 0
         self.offset = 0
         self.clients: set[Client] = set()
         self._newest: deque[Sent] = deque()
@@ -169,11 +176,13 @@ class Hub:
         self.offset = self.offset + 1 if offset is None else offset
         frame = frames.alert(self.offset, data)
         sent = Sent(self.offset, symbol, rule, triggered_at, frame, shadow)
+        if not self._newest:
+            self._forgotten = self.offset - 1
         self._newest.append(sent)
         if len(self._newest) > REMEMBERED:
             self._forgotten = self._newest.popleft().offset
         for client in self.clients:
-            if client.wants(sent):
+            if sent.offset > client.after and client.wants(sent):
                 client.offer(frame)
 
     def publish_metrics(self, told: Mapping[str, bytes]) -> None:
@@ -218,6 +227,7 @@ class Hub:
         """Gives a client its wish, and what it has missed since an offset of this epoch."""
         missed = self._since(since) if epoch == self.epoch else None
         client.wish = wish
+        client.after = 0 if missed is None or since is None else since
         answer = {
             "type": "subscribed",
             "offset": self.offset,
@@ -243,7 +253,7 @@ class Hub:
 
     def _since(self, offset: int | None) -> Iterable[Sent] | None:
         """The alerts after an offset; `None` if some of them are forgotten, or never were."""
-        if offset is None or not self._forgotten <= offset <= self.offset:
+        if offset is None or not self._forgotten <= offset <= self.offset + self._most_ahead:
             return None
         first = bisect_right(self._newest, offset, key=attrgetter("offset"))
         return list(islice(self._newest, first, None))

@@ -81,6 +81,7 @@ class Serve:
         status: Callable[[], SystemStatus],
         symbols: Callable[[], Sequence[SymbolStatus]],
         prometheus: Callable[[], bytes],
+        epoch: str | None = None,
     ) -> None:
         """Takes its ports and opens its socket; subscribes at once, so that nothing is missed.
 
@@ -94,13 +95,15 @@ class Serve:
             status: tells of the whole; asked for every request.
             symbols: tells of every symbol.
             prometheus: figures, as Prometheus reads them.
+            epoch: what the bus calls the numbers it gives alerts; by default they are numbered
+                here, and mean nothing to another process.
 
         Raises:
             ExposedError: strangers could call, and nobody could say who they are.
             OSError: the socket cannot be had.
         """
         self.status = ServeStatus()
-        self.hub = Hub(uuid.uuid4().hex)
+        self.hub = Hub(epoch or uuid.uuid4().hex, shared=epoch is not None)
         self.server: Server | None = None
         self._jwks: Jwks | None = None
         self._bus, self._store, self._clock, self._config = bus, store, clock, config

@@ -188,11 +188,17 @@ class Store(Protocol):
         ...
 
     async def journal(
-        self, exchange: str, start: int, end: int, *, opens_from: int = 0
+        self,
+        exchange: str,
+        start: int,
+        end: int,
+        *,
+        opens_from: int = 0,
+        symbols: Sequence[str] | None = None,
     ) -> list[Candle]:
         """Every closed version received in [start, end) ms, in order of arrival.
 
-        Of minutes that open at `opens_from` or later, where it is given.
+        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
         """
         ...
 
@@ -200,8 +206,10 @@ class Store(Protocol):
         """The newest stored minute of every symbol, ms."""
         ...
 
-    async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
-        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
+    async def bars(
+        self, exchange: str, timeframe: str, symbols: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """Stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
         ...
 
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
