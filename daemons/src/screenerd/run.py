@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 import structlog
 
+from screenerd import assembly
 from screenerd.bus.memory import MemoryBus
 from screenerd.bus.port import Subscription
 from screenerd.clock import Clock, SystemClock
 from screenerd.config import Config
 from screenerd.exchange.binance.rest import BinanceRest
-from screenerd.exchange.binance.stream import BinanceStream, Sinks
+from screenerd.exchange.binance.stream import BinanceStream
 from screenerd.follow import Follower, ReadOnlyStore
 from screenerd.health import Signs, assess, rules_trouble, services
 from screenerd.ingest.service import Ingest
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("screenerd")
 
-HOUR_MS = 3_600_000
 STATUS_SECONDS = 10.0
 SWITCH_SECONDS = 0.0005
 WATCH_SECONDS = 1.0
@@ -272,39 +272,27 @@ async def _assemble(
     await stack.enter_async_context(store)
     session = await stack.enter_async_context(aiohttp.ClientSession())
     bus = MemoryBus()
-    there = config.exchange
-    rest = BinanceRest(session, clock, url=there.rest_url, quote=there.quote, tradfi=there.tradfi)
+    collecting = assembly.collector(config, bus, store, clock, session)
+    exchange = collecting.rest.name
     watch = RulesWatch(bus, clock, config.rules.sources)
     screening = Screen(
         bus,
         store,
         clock,
-        exchange=rest.name,
+        exchange=exchange,
         rules=watch.rules,
         state_file=config.store.path.with_name(config.store.path.name + ".engine"),
     )
     persist = Persist(bus, store, clock)
-    notify = Notify(
-        bus,
-        store,
-        clock,
-        config.notify.channels,
-        rules=watch.rules.names,
-        endpoints=endpoints,
-    )
-    ingest = Ingest(rest, bus, store, clock, keep_ms=config.store.retention_hours * HOUR_MS)
-    sinks = Sinks(ingest.take, ingest.take_event, ingest.take_letter)
-    stream = BinanceStream(session, clock, sinks, url=there.stream_url)
-    ingest.feed = stream
     roles = Roles(
-        rest=rest,
-        stream=stream,
-        ingest=ingest,
+        rest=collecting.rest,
+        stream=collecting.stream,
+        ingest=collecting.ingest,
         rules=watch,
         screen=screening,
         persist=persist,
-        notify=notify,
-        score=Score(store, clock, exchange=rest.name),
+        notify=assembly.notify(config, bus, store, clock, watch.rules.names, endpoints),
+        score=Score(store, clock, exchange=exchange),
         store=store,
         bus=bus,
         clock=clock,
@@ -320,7 +308,7 @@ async def _assemble(
             rules=watch.rules,
             keys=KeyFile(config.keys_file),
             status=lambda: roles.system,
-            symbols=ingest.symbols,
+            symbols=roles.ingest.symbols,
             prometheus=Telemetry(lambda: of_all(roles.figures)).text,
         )
         stack.callback(roles.serve.close)

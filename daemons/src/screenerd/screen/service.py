@@ -68,6 +68,17 @@ class ScreenStatus:
     by_rule: dict[str, int] = field(default_factory=dict)
     shadow: dict[str, int] = field(default_factory=dict)
 
+    def add(self, other: ScreenStatus) -> None:
+        """Adds what another engine of the same work has done."""
+        self.symbols += other.symbols
+        self.candles += other.candles
+        self.alerts += other.alerts
+        self.refused += other.refused
+        self.last_minute = max(self.last_minute, other.last_minute)
+        for mine, its in ((self.by_rule, other.by_rule), (self.shadow, other.shadow)):
+            for rule, count in its.items():
+                mine[rule] = mine.get(rule, 0) + count
+
 
 class Screen:
     """Feeds the engine and puts its alerts onto the bus."""

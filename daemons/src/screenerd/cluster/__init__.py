@@ -1,0 +1,1 @@
+"""One role a process, over a bus and a database that outlive them."""

@@ -1,0 +1,259 @@
+"""Each role as the process has it that does nothing else: what runs, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import aiohttp
+from prometheus_client import Metric
+
+from screenerd import assembly, telemetry
+from screenerd.bus.jetstream.bus import JetStreamBus
+from screenerd.clock import Clock
+from screenerd.cluster import reports
+from screenerd.cluster.leases import Leases
+from screenerd.cluster.reports import Body
+from screenerd.cluster.scale import Scale
+from screenerd.cluster.turns import Turn
+from screenerd.cluster.workers import Job, Workers
+from screenerd.config import Config
+from screenerd.exchange.binance.rest import BinanceRest
+from screenerd.notify.service import Notify
+from screenerd.persist.service import NAME as PERSIST
+from screenerd.persist.service import Persist
+from screenerd.rulewatch import RulesWatch
+from screenerd.score.service import Score
+from screenerd.screen.scope import Scope
+from screenerd.screen.service import Screen
+from screenerd.store.port import Store
+
+EXCHANGE = BinanceRest.name
+LAST_BURST_SECONDS = 2.0
+"""What the bus is given to take the candles that came last, at a clean stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every role's process has.
+
+    Attributes:
+        config: the configuration.
+        clock: market time.
+        bus: the others, too, are on it.
+        store: the others, too, use it.
+        leases: who may do what only one does at a time.
+        owner: what this process is called among its like.
+        rules: the rules' files.
+        session: for requests to the exchange.
+    """
+
+    config: Config
+    clock: Clock
+    bus: JetStreamBus
+    store: Store
+    leases: Leases
+    owner: str
+    rules: RulesWatch
+    session: aiohttp.ClientSession
+
+
+class Part(Protocol):
+    """A role, as its process runs it."""
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        ...
+
+    async def finish(self) -> None:
+        """What is still to be done after that, in a few seconds."""
+        ...
+
+    def report(self) -> Body:
+        """What the other processes are told of it."""
+        ...
+
+    def fault(self) -> str:
+        """Why it is not ready; nothing if it is."""
+        ...
+
+    def figures(self) -> Iterator[Metric]:
+        """What Prometheus is told."""
+        ...
+
+
+class IngestPart:
+    """The minutes, from the exchange onto the bus; two of it tell the same."""
+
+    def __init__(self, here: Surroundings) -> None:
+        """Puts it together."""
+        self._collector = assembly.collector(
+            here.config, here.bus, here.store, here.clock, here.session
+        )
+
+    async def run(self) -> None:
+        """Collects until cancelled."""
+        await self._collector.ingest.run()
+
+    async def finish(self) -> None:
+        """What came last goes onto the bus."""
+        async with asyncio.timeout(LAST_BURST_SECONDS):
+            await self._collector.ingest.flush()
+
+    def report(self) -> Body:
+        """How the minutes come in."""
+        rest, stream, ingest = self._collector.rest, self._collector.stream, self._collector.ingest
+        until = rest.budget.closed_until
+        return reports.of_ingest(ingest.status, stream.connections, until, ingest.symbols())
+
+    def fault(self) -> str:
+        """It is ready once every symbol has its history."""
+        status = self._collector.ingest.status
+        return "" if status.started else f"warming up: {status.warmed} of {status.symbols} symbols"
+
+    def figures(self) -> Iterator[Metric]:
+        """Of the collector."""
+        rest, stream, ingest = self._collector.rest, self._collector.stream, self._collector.ingest
+        return telemetry.of_collector(ingest.status, stream.connections, rest.budget)
+
+
+class ScreenPart:
+    """Workers of the screening; one more than there are slots stands by."""
+
+    def __init__(self, here: Surroundings) -> None:
+        """Puts it together."""
+        self._here = here
+        scale = Scale(here.bus, here.config.screen.workers)
+        self._workers = Workers(
+            Job(
+                shards=here.config.bus.shards,
+                wanted=scale.workers,
+                rules=lambda: here.rules.rules,
+                screen=self._screen,
+                close=here.bus.close,
+            ),
+            here.leases,
+            here.owner,
+        )
+
+    def _screen(self, scope: Scope) -> Screen:
+        here = self._here
+        return Screen(
+            here.bus,
+            here.store,
+            here.clock,
+            exchange=EXCHANGE,
+            rules=here.rules.rules,
+            scope=scope,
+            after=PERSIST,
+        )
+
+    async def run(self) -> None:
+        """Screens what is its own until cancelled."""
+        await self._workers.run()
+
+    async def finish(self) -> None:
+        """Whoever takes over begins with what is not stored: nothing is left to be done."""
+
+    def report(self) -> Body:
+        """Which shards are judged here."""
+        return reports.of_workers(self._workers)
+
+    def fault(self) -> str:
+        """It is ready once every shard of its own is rebuilt; who stands by is ready at once."""
+        return "" if self._workers.ready else "rebuilding"
+
+    def figures(self) -> Iterator[Metric]:
+        """Of the engines."""
+        return telemetry.of_engine(self._workers.status)
+
+
+@dataclass(slots=True)
+class PersistPart:
+    """What has to last, from the bus into the store; and the scores, which need it alone."""
+
+    here: Surroundings
+    _turn: Turn = field(init=False)
+    _persist: Persist | None = None
+    _score: Score | None = None
+
+    def __post_init__(self) -> None:
+        """One at a time stores: the journal is in the order of the bus."""
+        self._turn = Turn(self.here.leases, PERSIST, self.here.owner, self._work)
+
+    async def _work(self) -> None:
+        here = self.here
+        self._persist = Persist(here.bus, here.store, here.clock)
+        self._score = Score(here.store, here.clock, exchange=EXCHANGE)
+        try:
+            async with asyncio.TaskGroup() as group:
+                scoring = group.create_task(self._score.run())
+                await self._persist.run()
+                scoring.cancel()
+        finally:
+            await here.bus.close(PERSIST)
+
+    async def run(self) -> None:
+        """Stores while it is its turn, until cancelled."""
+        await self._turn.run()
+
+    async def finish(self) -> None:
+        """What was not stored comes again."""
+
+    def report(self) -> Body:
+        """Whether what is told is stored."""
+        return reports.of_persist(self.here.store.health, active=self._turn.active)
+
+    def fault(self) -> str:
+        """It is ready while the store takes writes."""
+        health = self.here.store.health
+        return "" if health.state == "up" else f"the store is down: {health.error}"
+
+    def figures(self) -> Iterator[Metric]:
+        """Of the store."""
+        return telemetry.of_store(self._persist, self._score, self.here.store.health)
+
+
+@dataclass(slots=True)
+class NotifyPart:
+    """Alerts to the channels, by one process at a time."""
+
+    here: Surroundings
+    _turn: Turn = field(init=False)
+    _notify: Notify | None = None
+
+    def __post_init__(self) -> None:
+        """One at a time delivers: a channel's pace is one process's to keep."""
+        self._turn = Turn(self.here.leases, "notify", self.here.owner, self._work)
+
+    async def _work(self) -> None:
+        here = self.here
+        names = here.rules.rules.names
+        self._notify = assembly.notify(here.config, here.bus, here.store, here.clock, names)
+        try:
+            await self._notify.run()
+        finally:
+            await here.bus.close("notify")
+
+    async def run(self) -> None:
+        """Delivers while it is its turn, until cancelled."""
+        await self._turn.run()
+
+    async def finish(self) -> None:
+        """What was not delivered is in the outbox."""
+
+    def report(self) -> Body:
+        """How notifications go out."""
+        channels = {} if self._notify is None else self._notify.notifier.status
+        return reports.of_notify(channels, active=self._turn.active)
+
+    def fault(self) -> str:
+        """It is always ready: a target that fails is no fault of its own."""
+        return ""
+
+    def figures(self) -> Iterator[Metric]:
+        """Of the channels."""
+        channels = {} if self._notify is None else self._notify.notifier.status
+        return telemetry.of_notifications(channels)

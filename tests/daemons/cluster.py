@@ -1,0 +1,208 @@
+"""Every role a process of its own, over a real broker and a real database, on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from killing import Left, SharedClock
+from nats_server import NatsServer
+from postgres_server import Postgres
+
+from screenerd.clock import SystemClock
+from screenerd.demo import DemoExchange, Market
+from screenerd.store.postgres import PostgresStore
+
+ROLE = Path(__file__).with_name("clustered.py")
+ROLES = ("ingest", "screen", "persist", "notify", "serve")
+SECONDS = 60.0
+"""What is not so after that long never will be."""
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass(eq=False)
+class Role:
+    """A process of a role, and where it answers."""
+
+    name: str
+    number: int
+    port: int
+    process: asyncio.subprocess.Process
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.returncode is None
+
+    async def end(self, how: signal.Signals) -> int:
+        """Sends a signal; gives the exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(how)
+        async with asyncio.timeout(SECONDS):
+            return await self.process.wait()
+
+
+@dataclass
+class Cluster:
+    """What runs; processes are started, killed and asked here."""
+
+    folder: Path
+    clock: SharedClock
+    market: Market
+    exchange: DemoExchange
+    nats: NatsServer
+    database: Postgres
+    http: aiohttp.ClientSession
+    settings: dict[str, Any] = field(default_factory=dict)
+    roles: list[Role] = field(default_factory=list)
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    def config(self, role: str, port: int) -> dict[str, Any]:
+        """What a process is configured with."""
+        told: dict[str, Any] = {
+            "exchange": {
+                "rest_url": self.addresses.get("rest", self.exchange.rest_url),
+                "stream_url": self.addresses.get("stream", self.exchange.stream_url),
+            },
+            "bus": {
+                "servers": [self.addresses.get(f"bus:{role}", self.nats.url)],
+                "monitor": self.nats.monitor,
+            },
+            "store": {
+                "url": self.addresses.get(f"store:{role}", self.database.url),
+                "path": str(self.folder / "unused.db"),
+            },
+            "rules": {"floors": False},
+            "serve": {"port": port if role == "serve" else 0, "requests_a_minute": 1_000_000},
+            "probe": {"port": 0 if role == "serve" else port},
+        }
+        for section, values in self.settings.items():
+            told[section] = told.get(section, {}) | values
+        return told
+
+    async def start(self, name: str, number: int = 0) -> Role:
+        """One more process of a role, on the port it had if it ran before."""
+        port = next(
+            (one.port for one in self.roles if (one.name, one.number) == (name, number)), 0
+        )
+        role_port = port or free_port()
+        with (self.folder / f"{name}-{number}.log").open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(ROLE), name),
+                stdin=asyncio.subprocess.PIPE,
+                stderr=errors,
+            )
+        orders = {"config": self.config(name, role_port), "clock": asdict(self.clock)}
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(orders).encode() + b"\n")
+        await process.stdin.drain()
+        role = Role(name, number, role_port, process)
+        self.roles = [one for one in self.roles if (one.name, one.number) != (name, number)]
+        self.roles.append(role)
+        return role
+
+    def role(self, name: str, number: int = 0) -> Role:
+        """The newest process of a role."""
+        return next(one for one in self.roles if (one.name, one.number) == (name, number))
+
+    async def get(self, path: str, *, role: Role | None = None) -> tuple[int, Any]:
+        """What a process answers; status 0 if it does not."""
+        role = role or self.role("serve")
+        try:
+            async with self.http.get(f"http://127.0.0.1:{role.port}{path}") as answer:
+                text = await answer.text()
+                is_json = answer.content_type == "application/json"
+                return answer.status, json.loads(text) if is_json else text
+        except (aiohttp.ClientError, TimeoutError):
+            return 0, ""
+
+    async def until(self, condition: Callable[[], Any], seconds: float = SECONDS) -> None:
+        """Waits for something that is asked again and again, also where asking takes its time."""
+        async with asyncio.timeout(seconds):
+            while True:
+                found = condition()
+                if await found if asyncio.iscoroutine(found) else found:
+                    return
+                await asyncio.sleep(0.05)
+
+    async def ready(self, *names: str) -> None:
+        """Waits until every process of these roles, or of all, says that it is ready."""
+        for role in [one for one in self.roles if not names or one.name in names]:
+            await self.until(lambda role=role: self._is_ready(role))
+
+    async def _is_ready(self, role: Role) -> bool:
+        assert role.alive, f"{role.name} has ended, see its log"
+        return (await self.get("/health/ready", role=role))[0] == 200
+
+    async def health(self) -> str:
+        """What the service says of the whole."""
+        status, told = await self.get("/api/health")
+        return told["status"] if isinstance(told, dict) and "status" in told else f"no {status}"
+
+    async def end(self) -> None:
+        """Ends every process in good order."""
+        living = [one for one in self.roles if one.alive]
+        codes = await asyncio.gather(*(one.end(signal.SIGTERM) for one in living))
+        assert set(codes) <= {0}, dict(zip([one.name for one in living], codes, strict=True))
+
+    @contextlib.asynccontextmanager
+    async def store(self) -> AsyncIterator[PostgresStore]:
+        """The database, opened by the test."""
+        async with PostgresStore(self.database.url, SystemClock()) as store:
+            yield store
+
+    async def left(self) -> Left:
+        """Everything that is stored."""
+        forever = 1 << 52
+        async with self.store() as store:
+            candles = await store.candles("binance", None, 0, forever)
+            journal = await store.journal("binance", 0, forever)
+            return Left(candles, journal, await store.alerts(0))
+
+
+@contextlib.asynccontextmanager
+async def clustered(
+    folder: Path,
+    *roles: tuple[str, int],
+    symbols: int = 6,
+    speed: float = 30.0,
+    **settings: dict[str, Any],
+) -> AsyncIterator[Cluster]:
+    """A broker, a database, a market, and so many processes of each role; all ended after."""
+    clock = SharedClock(time.time_ns() // 1_000_000, time.monotonic(), speed)
+    market = Market(symbols=symbols)
+    async with contextlib.AsyncExitStack() as stack:
+        nats = stack.enter_context(NatsServer.running(folder / "nats"))
+        database = stack.enter_context(Postgres.running())
+        exchange = await stack.enter_async_context(DemoExchange(market, clock))
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5))
+        )
+        it = Cluster(folder, clock, market, exchange, nats, database, http, settings)
+        try:
+            for name, count in roles or [(name, 1) for name in ROLES]:
+                for number in range(count):
+                    await it.start(name, number)
+            yield it
+            await it.end()
+        finally:
+            for role in it.roles:
+                if role.alive:
+                    await role.end(signal.SIGKILL)

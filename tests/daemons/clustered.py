@@ -1,0 +1,28 @@
+"""A process of one role, at the clock of the test that starts it: `clustered.py ROLE`, orders on
+standard input, one line of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from killing import SharedClock
+
+from screenerd import logs
+from screenerd.cluster import process, service
+from screenerd.config import Config, LogConfig
+
+
+def main(role: str) -> None:
+    orders = json.loads(sys.stdin.readline())
+    logs.set_up(LogConfig(format="json"))
+    config, clock = Config.model_validate(orders["config"]), SharedClock(**orders["clock"])
+    if role == "serve":
+        asyncio.run(service.serve(config, clock=clock))
+    else:
+        asyncio.run(process.run(role, config, clock=clock))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
