@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -369,6 +369,23 @@ class Reconnected:
     symbols: tuple[str, ...]
     since: int
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a role tells of itself every few seconds; never kept.
+
+    Attributes:
+        role: which.
+        instance: which of those that run the role.
+        at: when, ms.
+        body: what it tells, as JSON has it.
+    """
+
+    role: str
+    instance: str
+    at: int
+    body: dict[str, Any]
 
 
 State = Literal["starting", "ok", "degraded", "down"]

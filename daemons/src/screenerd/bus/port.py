@@ -16,6 +16,7 @@ from screenerd.model import (
     Metrics,
     Prices,
     Reconnected,
+    Report,
     RulesChanged,
     RuleSwitch,
     SettingsChanged,
@@ -36,6 +37,7 @@ Message = (
     | Reconnected
     | Followed
     | Unfollowed
+    | Report
 )
 
 
