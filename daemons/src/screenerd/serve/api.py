@@ -12,6 +12,7 @@ from screener import Rule
 from screenerd.bus.port import Bus
 from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, SettingsChanged, SymbolStatus, SystemStatus
+from screenerd.outside import iso
 from screenerd.serve import candles, encode
 from screenerd.serve.board import SPARKLINE_MINUTES, Board
 from screenerd.serve.endpoint import Call, Endpoint
@@ -221,7 +222,7 @@ class Api:
         value = {
             "status": _STATUS[status.health.state],
             "services": status.services,
-            "timestamp": encode.iso(status.now),
+            "timestamp": iso(status.now),
             "details": {
                 "state": status.health.state,
                 "troubles": [
@@ -237,7 +238,7 @@ class Api:
                 },
                 "clients": len(self._hub.clients),
                 "speed": status.speed,
-                "now": encode.iso(status.now),
+                "now": iso(status.now),
             },
         }
         return orjson.dumps(value)
@@ -262,7 +263,7 @@ class Api:
             {
                 "symbol": one.symbol,
                 "exchange": exchange,
-                "last_close": encode.iso(one.last_close) if one.last_close else None,
+                "last_close": iso(one.last_close) if one.last_close else None,
                 "warm": one.warm,
                 "missing": one.missing,
             }
@@ -355,7 +356,7 @@ class Api:
     async def _rules(self, call: Call) -> bytes:
         status = self._status().rules
         rules = [self._rule(rule, call) for rule in self._users.rules]
-        told: dict[str, Any] = {"rules": rules, "loaded_at": encode.iso(status.loaded_at)}
+        told: dict[str, Any] = {"rules": rules, "loaded_at": iso(status.loaded_at)}
         told["fault"] = None
         if (fault := status.fault) is not None:
             told["fault"] = {
@@ -363,7 +364,7 @@ class Api:
                 "message": fault.told,
                 "line": fault.line,
                 "column": fault.column,
-                "since": encode.iso(fault.since),
+                "since": iso(fault.since),
             }
         return orjson.dumps(told)
 
@@ -446,7 +447,7 @@ class Api:
 
 def _candles_page(query: CandlesQuery, told: bytes, following: int | None) -> bytes:
     head = {"symbol": query.symbol, "interval": query.interval}
-    after = None if following is None else encode.iso(following)
+    after = None if following is None else iso(following)
     return b'%b,"candles":%b,"next":%b}' % (orjson.dumps(head)[:-1], told, orjson.dumps(after))
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import orjson
 import polars as pl
 
+from screenerd import outside
 from screenerd.model import Candle, Metrics
-from screenerd.serve import encode
 
 SPARKLINE_MINUTES = 60
 LATENCIES = 1_000
@@ -78,7 +78,7 @@ class Board:
             if not self._fresh:
                 return {}
             fresh, self._fresh = _newest(self._fresh), []
-            told = await asyncio.to_thread(encode.metrics, fresh)
+            told = await asyncio.to_thread(outside.metrics, fresh)
             self._told |= told
             self._rows = fresh if self._rows is None else _newest([self._rows, fresh])
             return told

@@ -8,7 +8,7 @@ import orjson
 import polars as pl
 
 from screenerd.model import MINUTE_MS
-from screenerd.serve.encode import ISO, iso
+from screenerd.outside import ISO, iso
 from screenerd.store.port import MinuteRow
 
 INTERVALS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}

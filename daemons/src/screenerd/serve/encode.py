@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -13,48 +11,10 @@ import orjson
 import polars as pl
 
 from screener import Rule, RuleSet, margins
+from screenerd import outside
 from screenerd.model import HORIZONS, MINUTE_MS, Alert, HorizonScore, RuleScore
+from screenerd.outside import ISO, METRICS, TIMEFRAMES, iso, metric_column
 from screenerd.switches import is_shadow
-
-TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
-
-METRICS = {
-    "open": "open",
-    "high": "high",
-    "low": "low",
-    "close": "close",
-    "volume": "volume",
-    "quote_volume": "quote_volume",
-    "change_pct": "change",
-    "vwap": "vwap",
-    "vcp": "vcp",
-    "volume_ratio": "volume_ratio",
-    "rsi_14": "rsi",
-    "macd": "macd",
-    "macd_signal": "macd_signal",
-    "bb_upper": "bb_upper",
-    "bb_middle": "bb_middle",
-    "bb_lower": "bb_lower",
-    "fib_r3": "fib_r3",
-    "fib_r2": "fib_r2",
-    "fib_r1": "fib_r1",
-    "fib_pivot": "fib_pivot",
-    "fib_s1": "fib_s1",
-    "fib_s2": "fib_s2",
-    "fib_s3": "fib_s3",
-}
-"""What a timeframe's metrics are called outside, and in the engine."""
-
-ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
-"""ISO 8601 with ms, as polars writes and reads it."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@lru_cache(4096)
-def iso(ms: int) -> str:
-    """A time in ms since the epoch as ISO 8601, UTC."""
-    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
 
 
 def reason(alert: Alert, rules: RuleSet) -> list[dict[str, Any]] | None:
@@ -71,33 +31,9 @@ def reason(alert: Alert, rules: RuleSet) -> list[dict[str, Any]] | None:
 
 def alert_value(alert: Alert, rules: RuleSet) -> dict[str, Any]:
     """An alert as REST and WebSocket tell it."""
-    stamps = alert.stamps
-    times = {
-        name: None if (ms := getattr(stamps, name)) is None else iso(ms)
-        for name in ("exchange_close", "exchange_event", "received", "decided", "stored", "sent")
-    }
-    return {
-        "id": alert.id,
-        "triggered_at": iso(alert.triggered_at),
-        "exchange": alert.exchange,
-        "symbol": alert.symbol,
-        "alert_type": alert.rule,
-        "timeframe": alert.timeframe,
-        "price": alert.price,
-        "volume": alert.quote_volume,
-        "change_pct": alert.change,
-        "state": alert.state,
-        "rule_version": alert.rule_version,
-        "shadow": alert.shadow,
-        "metadata": {
-            "title": alert.title,
-            "direction": alert.direction,
-            "vcp": alert.vcp,
-            "evidence": alert.evidence,
-            "reason": reason(alert, rules),
-            "stamps": times,
-        },
-    }
+    told = outside.alert_value(alert)
+    told["metadata"]["reason"] = reason(alert, rules)
+    return told
 
 
 def scorecard_value(
@@ -133,25 +69,6 @@ def _score_value(name: str, score: RuleScore | None, rule: Rule | None) -> dict[
     }
 
 
-def metrics(frame: pl.DataFrame) -> dict[str, bytes]:
-    """The metrics of every symbol of a snapshot as JSON, by symbol."""
-    timeframes = [
-        pl.struct(
-            _column(frame, f"{inside}_{timeframe}").alias(outside)
-            for outside, inside in METRICS.items()
-        ).alias(timeframe)
-        for timeframe in TIMEFRAMES
-    ]
-    told = pl.struct(
-        "symbol",
-        _iso_column(pl.col("open_time") + MINUTE_MS).alias("timestamp"),
-        "price",
-        pl.struct(timeframes).alias("timeframes"),
-    )
-    texts = frame.select("symbol", told.struct.json_encode().alias("text"))
-    return {symbol: text.encode() for symbol, text in texts.iter_rows()}
-
-
 def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
     """The same as a table: a row a symbol and timeframe."""
     return pl.concat(
@@ -161,7 +78,7 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
             "price",
             pl.lit(timeframe).alias("timeframe"),
             *(
-                _column(frame, f"{inside}_{timeframe}").alias(outside)
+                metric_column(frame, f"{inside}_{timeframe}").alias(outside)
                 for outside, inside in METRICS.items()
             ),
         )
@@ -209,12 +126,3 @@ def alerts_table(alerts: list[dict[str, Any]]) -> pl.DataFrame:
     return frame.with_columns(
         pl.col("triggered_at").str.to_datetime(ISO, time_unit="ms", time_zone="UTC")
     )
-
-
-def _iso_column(ms: pl.Expr) -> pl.Expr:
-    return ms.cast(pl.Datetime("ms")).dt.strftime(ISO)
-
-
-def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """A metric of the engine; one that the engine does not have is never ready."""
-    return pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.Float64)

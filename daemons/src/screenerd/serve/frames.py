@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from screenerd.serve.encode import iso
+from screenerd.outside import iso
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -1,0 +1,306 @@
+"""The bus over NATS JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+from uuid import uuid4
+
+import orjson
+import structlog
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as PassingSubscription
+from nats.errors import Error
+from nats.js import JetStreamContext
+from nats.js.api import StreamInfo
+from nats.js.errors import NotFoundError
+
+from screenerd.bus.jetstream.check import check
+from screenerd.bus.jetstream.codec import Outgoing, encode, passing, views
+from screenerd.bus.jetstream.connection import BusCounters, Connection
+from screenerd.bus.jetstream.publisher import Publisher
+from screenerd.bus.jetstream.reader import Begin, LastingReader, OrderedReader, Reader
+from screenerd.bus.jetstream.settings import BusSettings
+from screenerd.bus.jetstream.streams import ensure
+from screenerd.bus.jetstream.subjects import PASSING, Stream, dead_subject, filters
+from screenerd.bus.jetstream.subscription import JetStreamSubscription
+from screenerd.bus.memory import MemoryBus
+from screenerd.bus.port import Message, SubscriptionStatus
+from screenerd.clock import Clock
+from screenerd.model import Prices, Report, RulesChanged
+
+log = structlog.get_logger("screenerd")
+
+FOLLOWED_STREAMS = {Stream.CANDLES, Stream.ALERTS}
+"""In these a subscriber may begin after what a lasting one has done."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusHealth:
+    """How the bus does.
+
+    Attributes:
+        up: whether there is a connection.
+        since: since when that is so, ms.
+        why: what the broker or the network said last, if it is not up.
+        publishing: how many messages wait to be acknowledged.
+        oldest: how long the oldest of them waits, seconds.
+        trouble: why messages are not acknowledged, or streams not as they should be.
+        lags: how many messages wait at the broker, by subscriber and stream.
+    """
+
+    up: bool
+    since: int
+    why: str
+    publishing: int
+    oldest: float
+    trouble: str
+    lags: Mapping[tuple[str, Stream], int]
+
+
+class JetStreamBus:
+    """Messages by way of a broker that keeps them. What stays in the process stays in it."""
+
+    def __init__(self, settings: BusSettings, clock: Clock, name: str = "screenerd") -> None:
+        """Takes where the broker is, and what it is told who this is; connects when entered."""
+        self.settings, self.counters = settings, BusCounters()
+        self.connection = Connection(settings, name, clock, self.counters)
+        self._publisher = Publisher(self.connection, self._repair)
+        self._local = MemoryBus()
+        self._subscriptions: list[JetStreamSubscription] = []
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._running = False
+        self._streams_trouble = ""
+        self._repairing = asyncio.Lock()
+        self._repaired_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        """Connects, however long that takes, and sees that the broker and its streams are right.
+
+        Raises:
+            BrokerError: the broker may lose what it acknowledges, and that is not accepted.
+        """
+        await self.connection.open()
+        try:
+            await check(str(self.connection.client.connected_server_version), self.settings)
+            await ensure(await self.connection.ready(), self.settings)
+        except BaseException:
+            await self.connection.close()
+            raise
+        await self._group.__aenter__()
+        self._running = True
+        self._spawn(self.connection.keep())
+        self._spawn(self._keep_streams())
+        for subscription in self._subscriptions:
+            self._start(subscription)
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        """Ends subscriptions and disconnects."""
+        self._running = False
+        await self.close()
+        for task in self._tasks:
+            task.cancel()
+        try:
+            await self._group.__aexit__(*error)
+        finally:
+            await self.connection.close()
+
+    async def publish(self, message: Message) -> None:
+        """Hands a message on; what is kept is safe with the broker when this returns."""
+        if isinstance(message, RulesChanged):
+            await self._local.publish(message)
+            return
+        if isinstance(message, Prices | Report):
+            await self.connection.pass_on(*passing(message))
+            return
+        await self._publisher.put(encode(message, self.settings.shards, uuid4().hex))
+        if self.settings.views:
+            for subject, payload in views(message):
+                await self.connection.pass_on(subject, payload)
+
+    def subscribe(
+        self,
+        name: str,
+        *kinds: type[Message],
+        limit: int,
+        lasting: bool = False,
+        after: str | None = None,
+        shard: int | None = None,
+    ) -> JetStreamSubscription:
+        """Messages of these kinds, as the port says; it starts with the bus, or at once."""
+        subscription = JetStreamSubscription(
+            name, kinds, limit, lasting, after, shard, self.counters, self._bury
+        )
+        self._subscriptions.append(subscription)
+        if self._running:
+            self._start(subscription)
+        return subscription
+
+    async def close(self, *names: str) -> None:
+        """Ends subscriptions, all or those of these names, once what is waiting here was taken.
+
+        What waits at the broker comes next time to who is lasting.
+        """
+        for subscription in list(self._subscriptions):
+            if not names or subscription.name in names:
+                self._subscriptions.remove(subscription)
+                subscription.end()
+        await self._local.close(*names)
+
+    async def epoch(self) -> str:
+        """A name of the life of the kept alerts: offsets count within it; all processes agree."""
+        while True:
+            js = await self.connection.ready()
+            with suppress(Error, OSError, TimeoutError):
+                info = await js.stream_info(Stream.ALERTS)
+                if info.created is not None:
+                    return info.created.isoformat()
+            await asyncio.sleep(self.settings.reconnect_seconds)
+
+    @property
+    def statuses(self) -> list[SubscriptionStatus]:
+        """How many messages wait for each subscriber here."""
+        return [subscription.status for subscription in self._subscriptions]
+
+    @property
+    def health(self) -> BusHealth:
+        """How it does."""
+        waiting = self._publisher.waiting.values()
+        now = asyncio.get_running_loop().time()
+        return BusHealth(
+            up=self.connection.is_up,
+            since=self.connection.since,
+            why="" if self.connection.is_up else self.connection.why,
+            publishing=len(waiting),
+            oldest=now - min(waiting, default=now),
+            trouble=self._publisher.trouble or self._streams_trouble,
+            lags={
+                (subscription.name, stream): lag
+                for subscription in self._subscriptions
+                for stream, lag in subscription.lags.items()
+            },
+        )
+
+    def _spawn(self, work: Any) -> None:
+        task = self._group.create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    def _start(self, subscription: JetStreamSubscription) -> None:
+        for stream, wanted in filters(subscription.kinds, subscription.shard).items():
+            reader = self._reader(subscription, stream, wanted)
+            subscription.readers.append(reader)
+            self._spawn(reader.run())
+            if isinstance(reader, LastingReader):
+                self._spawn(reader.hold())
+        if subscription.local:
+            inner = self._local.subscribe(
+                subscription.name, *subscription.local, limit=subscription.limit
+            )
+            self._spawn(subscription.take_local(aiter(inner)))
+        if subscription.passing:
+            self._spawn(self._pass(subscription))
+        else:
+            subscription.started.set()
+
+    def _reader(
+        self, subscription: JetStreamSubscription, stream: Stream, wanted: list[str]
+    ) -> Reader:
+        name, room = subscription.name, subscription.room
+        if subscription.lasting:
+            limit = subscription.limit
+            return LastingReader(self.connection, stream, name, wanted, room, subscription, limit)
+        begin = self._beginning(subscription, stream)
+        return OrderedReader(self.connection, stream, name, wanted, room, subscription, begin)
+
+    def _beginning(self, subscription: JetStreamSubscription, stream: Stream) -> Begin:
+        async def after(js: JetStreamContext, info: StreamInfo) -> int:  # noqa: ARG001
+            try:
+                consumer = await js.consumer_info(stream, subscription.after or "")
+            except NotFoundError:
+                return 0
+            return consumer.ack_floor.stream_seq if consumer.ack_floor else 0
+
+        async def newest(js: JetStreamContext, info: StreamInfo) -> int:  # noqa: ARG001
+            match stream:
+                case Stream.ALERTS:
+                    return max(0, info.state.last_seq - self.settings.replayed_alerts)
+                case Stream.METRICS:
+                    return 0
+            return info.state.last_seq
+
+        follows = subscription.after is not None and stream in FOLLOWED_STREAMS
+        return after if follows else newest
+
+    async def _pass(self, subscription: JetStreamSubscription) -> None:
+        """Listens to what is not kept, on every client there is."""
+        again = asyncio.Event()
+        self.connection.on_client(again.set)
+
+        async def heard(msg: Msg) -> None:
+            subscription.take_passing(msg.subject, msg.data)
+
+        while True:
+            again.clear()
+            await self.connection.ready()
+            made: list[PassingSubscription] = []
+            with suppress(Error, OSError):
+                for kind in subscription.passing:
+                    client = self.connection.client
+                    made.append(await client.subscribe(PASSING[kind], cb=heard))
+                await self.connection.client.flush()
+                subscription.started.set()
+                await again.wait()
+
+    async def _keep_streams(self) -> None:
+        """Makes streams again that an operator has deleted; until cancelled."""
+        while True:
+            await asyncio.sleep(self.settings.watch_seconds)
+            await self.connection.ready()
+            await self._repair()
+
+    async def _repair(self) -> None:
+        async with self._repairing:
+            js = await self.connection.ready()
+            try:
+                await ensure(js, self.settings)
+            except (Error, OSError, TimeoutError) as error:
+                told = str(error) or type(error).__name__
+                if told != self._streams_trouble:
+                    log.warning("streams are not as configured", told=told)
+                self._streams_trouble = told
+            else:
+                self._streams_trouble = ""
+
+    def _bury(self, reader: Reader, msg: Msg, reason: str) -> None:
+        self._spawn(self._put_aside(reader, msg, reason))
+
+    async def _put_aside(self, reader: Reader, msg: Msg, reason: str) -> None:
+        """Keeps a message that cannot be dealt with among the dead; the others go on meanwhile."""
+        metadata = msg.metadata
+        sequence = metadata.sequence.stream
+        value = {
+            "type": "dead",
+            "stream": reader.stream,
+            "subscriber": reader.name,
+            "subject": msg.subject,
+            "sequence": sequence,
+            "deliveries": metadata.num_delivered,
+            "reason": reason,
+            "payload": b64encode(msg.data[:500_000]).decode(),
+        }
+        life = reader.created.isoformat() if reader.created else ""
+        subject = dead_subject(reader.stream, reader.name)
+        one = Outgoing(subject, orjson.dumps(value), f"{reader.stream}.{life}.{sequence}")
+        log.error("put aside", stream=str(reader.stream), sequence=sequence, reason=reason)
+        await self._publisher.put([[one]])
+        self.counters.dead += 1
+        reader.taken()
+        if isinstance(reader, LastingReader):
+            await reader.done(sequence)

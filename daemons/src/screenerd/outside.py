@@ -1,0 +1,123 @@
+"""Alerts and metrics as those outside see them, by REST and on the bus alike. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from screenerd.model import MINUTE_MS, Alert, Stamps
+
+TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
+
+METRICS = {
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+    "volume": "volume",
+    "quote_volume": "quote_volume",
+    "change_pct": "change",
+    "vwap": "vwap",
+    "vcp": "vcp",
+    "volume_ratio": "volume_ratio",
+    "rsi_14": "rsi",
+    "macd": "macd",
+    "macd_signal": "macd_signal",
+    "bb_upper": "bb_upper",
+    "bb_middle": "bb_middle",
+    "bb_lower": "bb_lower",
+    "fib_r3": "fib_r3",
+    "fib_r2": "fib_r2",
+    "fib_r1": "fib_r1",
+    "fib_pivot": "fib_pivot",
+    "fib_s1": "fib_s1",
+    "fib_s2": "fib_s2",
+    "fib_s3": "fib_s3",
+}
+"""What a timeframe's metrics are called outside, and in the engine."""
+
+ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
+"""ISO 8601 with ms, as polars writes and reads it."""
+
+STAMPS = tuple(field.name for field in fields(Stamps))
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(4096)
+def iso(ms: int) -> str:
+    """A time in ms since the epoch as ISO 8601, UTC."""
+    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
+
+
+def from_iso(text: str) -> int:
+    """The ms since the epoch of an ISO 8601 time that names its zone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text!r} names no zone")
+    return (time - _EPOCH) // timedelta(milliseconds=1)
+
+
+def alert_value(alert: Alert) -> dict[str, Any]:
+    """An alert as JSON has it."""
+    return {
+        "id": alert.id,
+        "triggered_at": iso(alert.triggered_at),
+        "exchange": alert.exchange,
+        "symbol": alert.symbol,
+        "alert_type": alert.rule,
+        "timeframe": alert.timeframe,
+        "price": alert.price,
+        "volume": alert.quote_volume,
+        "change_pct": alert.change,
+        "state": alert.state,
+        "rule_version": alert.rule_version,
+        "shadow": alert.shadow,
+        "metadata": {
+            "title": alert.title,
+            "direction": alert.direction,
+            "vcp": alert.vcp,
+            "evidence": alert.evidence,
+            "stamps": {
+                name: None if (ms := getattr(alert.stamps, name)) is None else iso(ms)
+                for name in STAMPS
+            },
+        },
+    }
+
+
+def metrics(frame: pl.DataFrame, **constants: str) -> dict[str, bytes]:
+    """The metrics of every symbol of a snapshot as JSON, by symbol; constants stand first."""
+    timeframes = [
+        pl.struct(
+            metric_column(frame, f"{inside}_{timeframe}").alias(outside)
+            for outside, inside in METRICS.items()
+        ).alias(timeframe)
+        for timeframe in TIMEFRAMES
+    ]
+    told = pl.struct(
+        *(pl.lit(value).alias(name) for name, value in constants.items()),
+        "symbol",
+        _iso_column(pl.col("open_time") + MINUTE_MS).alias("timestamp"),
+        "price",
+        pl.struct(timeframes).alias("timeframes"),
+    )
+    texts = frame.select("symbol", told.struct.json_encode().alias("text"))
+    return {symbol: text.encode() for symbol, text in texts.iter_rows()}
+
+
+def metric_column(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """A metric of the engine; one that the engine does not have is never ready."""
+    return pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.Float64)
+
+
+def _iso_column(ms: pl.Expr) -> pl.Expr:
+    return ms.cast(pl.Datetime("ms")).dt.strftime(ISO)
