@@ -189,7 +189,8 @@ async def clustered(
     clock = SharedClock(time.time_ns() // 1_000_000, time.monotonic(), speed)
     market = Market(symbols=symbols)
     async with contextlib.AsyncExitStack() as stack:
-        nats = stack.enter_context(NatsServer.running(folder / "nats"))
+        nats = NatsServer(folder / "nats").start()
+        stack.callback(nats.stop)
         database = stack.enter_context(Postgres.running())
         exchange = await stack.enter_async_context(DemoExchange(market, clock))
         http = await stack.enter_async_context(

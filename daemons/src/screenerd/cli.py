@@ -35,6 +35,7 @@ File = Annotated[
 RuleFiles = Annotated[
     list[Path], typer.Option(help="A TOML file of rules beside them. May be given again.")
 ]
+LogFormat = Annotated[str | None, typer.Option("--log", help="console or json.")]
 Database = Annotated[Path | None, typer.Option("--db", help="The SQLite file.")]
 
 
@@ -102,9 +103,10 @@ def serve(
     floors: Annotated[bool | None, typer.Option(help="Ask for volume, too.")] = None,
     log: Annotated[str | None, typer.Option(help="console or json.")] = None,
 ) -> None:
-    """REST, WebSocket and the page alone, beside a process that writes the store."""
-    from screenerd import run
+    """REST, WebSocket and the page alone: over the bus, or beside a process that writes the file.
 
+    Over the bus where `store.url` names a database; else it reads the SQLite file.
+    """
     flags = {
         "store": {"path": db},
         "rules": {"name": rules, "files": rules_file or None, "floors": floors},
@@ -113,7 +115,81 @@ def serve(
     }
     config = _load(file, flags)
     logs.set_up(config.log)
-    _run_daemon(run.serve(config))
+    if config.store.url is None:
+        from screenerd import run
+
+        _run_daemon(run.serve(config))
+    else:
+        from screenerd.cluster import service
+
+        _run_daemon(service.serve(config))
+
+
+@app.command()
+def ingest(file: File = None, log: LogFormat = None) -> None:
+    """The minutes alone, from the exchange onto the bus; several may run."""
+    _run_role("ingest", file, {"log": {"format": log}})
+
+
+@app.command()
+def screen(
+    file: File = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many share the work, unless scaled since.")
+    ] = None,
+    rules: Annotated[str | None, typer.Option(help="A preset or a TOML file.")] = None,
+    rules_file: RuleFiles = [],  # noqa: B006 - typer copies it
+    floors: Annotated[bool | None, typer.Option(help="Ask for volume, too.")] = None,
+    log: LogFormat = None,
+) -> None:
+    """The screening alone: one of the workers, or a standby that takes over from one."""
+    flags = {
+        "screen": {"workers": workers},
+        "rules": {"name": rules, "files": rules_file or None, "floors": floors},
+        "log": {"format": log},
+    }
+    _run_role("screen", file, flags)
+
+
+@app.command()
+def persist(file: File = None, log: LogFormat = None) -> None:
+    """The storing alone; of several one works, and the others stand by."""
+    _run_role("persist", file, {"log": {"format": log}})
+
+
+@app.command()
+def notify(file: File = None, log: LogFormat = None) -> None:
+    """The notifications alone; of several one works, and the others stand by."""
+    _run_role("notify", file, {"log": {"format": log}})
+
+
+@app.command()
+def scale(
+    workers: Annotated[int, typer.Argument(min=1, help="How many.")], file: File = None
+) -> None:
+    """Says how many workers share the screening, while they run."""
+    from screenerd.cluster.scale import rescale
+
+    config = _load(file, {})
+    if workers > config.bus.shards:
+        _say(f"{workers} workers for {config.bus.shards} shards (bus.shards): some had no work")
+        raise typer.Exit(2)
+    before = _run(rescale(config, workers))
+    typer.echo(f"workers: {before} before, {workers} now; they take over within seconds")
+
+
+def _run_role(role: str, file: Path | None, flags: dict[str, Any]) -> None:
+    from screenerd.cluster import process
+
+    config = _load(file, flags)
+    logs.set_up(config.log)
+    if config.store.url is None:
+        _say(
+            f"`screenerd {role}` needs a database that the other roles reach, too: set store.url "
+            "(SCREENER_STORE__URL=postgresql://…); `screenerd up` needs none"
+        )
+        raise typer.Exit(2)
+    _run_daemon(process.run(role, config))
 
 
 @app.command()
@@ -307,6 +383,7 @@ def _run_daemon(work: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     from screener import ScreenerError
+    from screenerd.bus.jetstream.check import BrokerError
     from screenerd.exchange.port import ExchangeError
     from screenerd.rulefiles import RulesError
     from screenerd.serve.access.keys import KeyFileError
@@ -314,7 +391,7 @@ def _run_daemon(work: Coroutine[Any, Any, None]) -> None:
     from screenerd.store.port import StoreError
 
     service = (ExposedError, KeyFileError, OSError)
-    expected = (StoreError, ExchangeError, ScreenerError, RulesError, *service)
+    expected = (StoreError, ExchangeError, ScreenerError, RulesError, BrokerError, *service)
     try:
         uvloop.run(work)
     except* expected as errors:

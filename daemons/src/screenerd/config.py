@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from screenerd.bus.jetstream.settings import BusSettings
 from screenerd.notify.channels import ChannelConfig, check_names
 from screenerd.rulefiles import RuleSources
 from screenerd.serve.settings import ServeConfig
@@ -37,9 +38,14 @@ class ExchangeConfig(_Section):
 
 
 class StoreConfig(_Section):
-    """Where things are kept, and for how long."""
+    """Where things are kept, and for how long.
+
+    `path` is the file of a single process, `url` the PostgreSQL database of roles that run alone:
+    `postgresql://user:password@host:5432/name`.
+    """
 
     path: Path = Path("screener.db")
+    url: SecretStr | None = None
     retention_hours: int = Field(default=48, ge=27, le=24 * 366)
     scores_days: int = Field(default=30, ge=1, le=3660)
 
@@ -66,6 +72,19 @@ class RulesConfig(_Section):
     def sources(self) -> RuleSources:
         """Where the rules come from."""
         return RuleSources(self.name, self.files, floors=self.floors, shadow=self.shadow)
+
+
+class ScreenConfig(_Section):
+    """The screening: how many workers share it, until `screenerd scale` says otherwise."""
+
+    workers: int = Field(default=1, ge=1, le=1024)
+
+
+class ProbeConfig(_Section):
+    """Where a role that runs alone says how it is: `/health/live`, `/health/ready`, `/metrics`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=9100, ge=0, le=65535)
 
 
 class DemoConfig(_Section):
@@ -100,6 +119,9 @@ class Config(_Section):
 
     exchange: ExchangeConfig = ExchangeConfig()
     store: StoreConfig = StoreConfig()
+    bus: BusSettings = BusSettings()
+    screen: ScreenConfig = ScreenConfig()
+    probe: ProbeConfig = ProbeConfig()
     rules: RulesConfig = RulesConfig()
     notify: NotifyConfig = NotifyConfig()
     serve: ServeConfig = ServeConfig()
@@ -209,8 +231,9 @@ def _told(error: ValidationError, origin: Mapping[tuple[str, ...], str]) -> str:
             (origin[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origin), "default"
         )
         name = ".".join(path)
-        # A channel holds secrets: what is wrong is told, its value is not.
-        value = "" if path[0] == "notify" else f" = {fault['input']!r}"
+        # What is wrong is told; its value is not where it may hold a secret.
+        hidden = path[0] in {"notify", "bus"} or path[:2] == ("store", "url")
+        value = "" if hidden else f" = {fault['input']!r}"
         if fault["type"] == "extra_forbidden":
             lines.append(f"{name} (from {source}) is no setting: `screenerd config` prints all")
         else:

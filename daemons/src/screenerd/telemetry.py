@@ -63,12 +63,18 @@ class Telemetry(Collector):
 
 def of_all(figures: Figures) -> Iterator[Metric]:
     """What every role of the process tells."""
-    yield from _collector(figures)
-    yield from _engine(figures)
-    yield from _store(figures)
-    yield from _notifications(figures)
+    yield from of_collector(figures.ingest, figures.connections)
+    yield from of_engine(figures.screen)
+    yield from of_store(figures.store, figures.persist, figures.score)
+    yield from of_notifications(figures.channels)
     yield from of_service(figures.system, figures.serve)
     yield _gauge("screener_loop_lag_seconds", "Longest delay of the loop lately", figures.lag)
+
+
+def of_process(lag: float) -> Iterator[Metric]:
+    """What every process of one role tells of itself."""
+    yield _gauge("screener_loop_lag_seconds", "Longest delay of the loop lately", lag)
+    yield from _build()
 
 
 def of_service(system: SystemStatus, serve: ServeStatus) -> Iterator[Metric]:
@@ -91,15 +97,19 @@ def of_service(system: SystemStatus, serve: ServeStatus) -> Iterator[Metric]:
     for name in _STATES:
         state.add_metric([name], name == system.health.state)
     yield state
+    yield from _build()
+
+
+def _build() -> Iterator[Metric]:
     build = GaugeMetricFamily("screener_build_info", "Which version runs", labels=["version"])
     build.add_metric([__version__], 1)
     yield build
 
 
-def _collector(figures: Figures) -> Iterator[Metric]:
-    ingest = figures.ingest
-    received = sum(one.frames for one in figures.connections)
-    delivering = sum(one.delivering for one in figures.connections)
+def of_collector(ingest: IngestStatus, connections: Sequence[ConnectionStatus]) -> Iterator[Metric]:
+    """What is collected, and how the streams do."""
+    received = sum(one.frames for one in connections)
+    delivering = sum(one.delivering for one in connections)
     yield _counter("data_collector_messages_received", "Frames of all streams", received)
     yield _gauge("data_collector_websocket_connections", "Streams that deliver", delivering)
     yield _gauge("data_collector_symbols", "Symbols that are followed", ingest.symbols)
@@ -113,8 +123,8 @@ def _collector(figures: Figures) -> Iterator[Metric]:
     yield _counter("data_collector_dead_letters", "Frames not understood", ingest.dead_letters)
 
 
-def _engine(figures: Figures) -> Iterator[Metric]:
-    screen = figures.screen
+def of_engine(screen: ScreenStatus) -> Iterator[Metric]:
+    """What is judged, and what comes of it."""
     yield _counter("metrics_calculator_candles", "Candles judged", screen.candles)
     yield _counter("metrics_calculator_candles_refused", "Candles refused", screen.refused)
     alerts = CounterMetricFamily(
@@ -133,28 +143,30 @@ def _engine(figures: Figures) -> Iterator[Metric]:
     yield shadow
 
 
-def _store(figures: Figures) -> Iterator[Metric]:
-    yield _gauge("database_up", "Whether writes are committed", figures.store.state == "up")
-    yield _gauge("database_rows_waiting", "Rows that wait for a commit", figures.store.pending)
-    yield _counter("database_candles_written", "Candles written", figures.persist.candles)
-    yield _counter("database_alerts_written", "Alerts written", figures.persist.alerts)
+def of_store(store: StoreHealth, persist: PersistStatus, score: ScoreStatus) -> Iterator[Metric]:
+    """What is stored and scored."""
+    yield _gauge("database_up", "Whether writes are committed", store.state == "up")
+    yield _gauge("database_rows_waiting", "Rows that wait for a commit", store.pending)
+    yield _counter("database_candles_written", "Candles written", persist.candles)
+    yield _counter("database_alerts_written", "Alerts written", persist.alerts)
     scored = CounterMetricFamily(
         "scorecard_alerts", "Alerts scored, by whether all of it is known", labels=["outcome"]
     )
-    scored.add_metric(["whole"], figures.score.scored - figures.score.unknown)
-    scored.add_metric(["unknown"], figures.score.unknown)
+    scored.add_metric(["whole"], score.scored - score.unknown)
+    scored.add_metric(["unknown"], score.unknown)
     yield scored
-    yield _gauge("scorecard_alerts_waiting", "Alerts that lack minutes", figures.score.waiting)
+    yield _gauge("scorecard_alerts_waiting", "Alerts that lack minutes", score.waiting)
 
 
-def _notifications(figures: Figures) -> Iterator[Metric]:
+def of_notifications(channels: Mapping[str, ChannelStatus]) -> Iterator[Metric]:
+    """What goes out."""
     told = CounterMetricFamily(
         "notifier_alerts", "Alerts of a channel, by outcome", labels=["channel", "outcome"]
     )
     waiting = GaugeMetricFamily(
         "notifier_alerts_waiting", "Alerts that wait for a channel", labels=["channel"]
     )
-    for name, status in sorted(figures.channels.items()):
+    for name, status in sorted(channels.items()):
         for outcome in ("sent", "failed", "limited", "dead"):
             told.add_metric([name, outcome], getattr(status, outcome))
         waiting.add_metric([name], status.waiting)

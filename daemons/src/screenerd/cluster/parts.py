@@ -23,9 +23,9 @@ from screenerd.config import Config
 from screenerd.exchange.binance.rest import BinanceRest
 from screenerd.notify.service import Notify
 from screenerd.persist.service import NAME as PERSIST
-from screenerd.persist.service import Persist
+from screenerd.persist.service import Persist, PersistStatus
 from screenerd.rulewatch import RulesWatch
-from screenerd.score.service import Score
+from screenerd.score.service import Score, ScoreStatus
 from screenerd.screen.scope import Scope
 from screenerd.screen.service import Screen
 from screenerd.store.port import Store
@@ -115,8 +115,8 @@ class IngestPart:
 
     def figures(self) -> Iterator[Metric]:
         """Of the collector."""
-        rest, stream, ingest = self._collector.rest, self._collector.stream, self._collector.ingest
-        return telemetry.of_collector(ingest.status, stream.connections, rest.budget)
+        one = self._collector
+        return telemetry.of_collector(one.ingest.status, one.stream.connections)
 
 
 class ScreenPart:
@@ -176,8 +176,8 @@ class PersistPart:
 
     here: Surroundings
     _turn: Turn = field(init=False)
-    _persist: Persist | None = None
-    _score: Score | None = None
+    _persisted: PersistStatus = field(default_factory=PersistStatus)
+    _scored: ScoreStatus = field(default_factory=ScoreStatus)
 
     def __post_init__(self) -> None:
         """One at a time stores: the journal is in the order of the bus."""
@@ -185,13 +185,14 @@ class PersistPart:
 
     async def _work(self) -> None:
         here = self.here
-        self._persist = Persist(here.bus, here.store, here.clock)
-        self._score = Score(here.store, here.clock, exchange=EXCHANGE)
+        storing = Persist(here.bus, here.store, here.clock)
+        scoring = Score(here.store, here.clock, exchange=EXCHANGE)
+        self._persisted, self._scored = storing.status, scoring.status
         try:
             async with asyncio.TaskGroup() as group:
-                scoring = group.create_task(self._score.run())
-                await self._persist.run()
-                scoring.cancel()
+                beside = group.create_task(scoring.run())
+                await storing.run()
+                beside.cancel()
         finally:
             await here.bus.close(PERSIST)
 
@@ -213,7 +214,7 @@ class PersistPart:
 
     def figures(self) -> Iterator[Metric]:
         """Of the store."""
-        return telemetry.of_store(self._persist, self._score, self.here.store.health)
+        return telemetry.of_store(self.here.store.health, self._persisted, self._scored)
 
 
 @dataclass(slots=True)

@@ -34,8 +34,8 @@ from screenerd.config import Config
 from screenerd.lag import LoopLag
 from screenerd.model import Report
 from screenerd.rulewatch import RulesWatch
-from screenerd.store.postgres import PostgresStore
 from screenerd.store.port import StoreError
+from screenerd.store.postgres import PostgresStore
 from screenerd.telemetry import Telemetry
 
 log = structlog.get_logger("screenerd")
@@ -176,7 +176,7 @@ async def _either(stop: asyncio.Event, working: asyncio.Task[None]) -> None:
 
 def _fault(bus: JetStreamBus, part: Part) -> str:
     health = bus.health
-    return part.fault() if health.state == "up" else f"the bus is down: {health.error}"
+    return part.fault() if health.up else f"the bus is down: {health.why}"
 
 
 def _figures(part: Part, lag: LoopLag) -> Iterator[Metric]:

@@ -83,4 +83,4 @@ async def _observe(told: Subscription, observed: Observed) -> None:
 
 def _status(bus: JetStreamBus) -> BusStatus:
     health = bus.health
-    return BusStatus(health.state == "up", health.error or "")
+    return BusStatus(health.up, health.why)

@@ -1,0 +1,237 @@
+"""How long an alert takes through roles that run alone, over NATS: from its frame to a client.
+
+`python benches/live/cluster.py [--symbols 500] [--workers 1] [--minutes 20] [--speed 10] [--json]`
+
+Exchange, ingest, workers, persist, notify, serve, NATS (`sync_interval: always`) and PostgreSQL
+run on this machine, a process each; the client is a websocket of this one. Told are the times from
+the receipt of the close's frame to when the alert is decided, and to when the client has it.
+Servers are started as the tests start theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "daemons"))
+
+from nats_server import NatsServer, free_port
+from postgres_server import Postgres
+
+from screenerd import logs
+from screenerd.cluster import process, service
+from screenerd.config import Config, LogConfig
+from screenerd.model import MINUTE_MS
+
+if TYPE_CHECKING:
+    from benches.live import stage
+else:
+    import stage
+
+LEFT_OUT = 2
+"""Minutes after the start that are not counted."""
+
+QUANTILES = (50, 90, 99, 100)
+READY_SECONDS = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is measured."""
+
+    symbols: int
+    workers: int
+    minutes: int
+    speed: float
+
+
+@dataclass(slots=True)
+class Told:
+    """What the client has heard: ms of the machine, from the receipt of the frame."""
+
+    decided: list[float] = field(default_factory=list)
+    delivered: list[float] = field(default_factory=list)
+    minutes: set[int] = field(default_factory=set)
+
+
+def run_role(role: str, config: dict[str, Any], clock: stage.MarketClock, log: str) -> None:
+    """A role's process."""
+    with Path(log).open("w") as file, contextlib.redirect_stderr(file):
+        logs.set_up(LogConfig(format="json"))
+        made = Config.model_validate(config)
+        if role == "serve":
+            asyncio.run(service.serve(made, clock=clock))
+        else:
+            asyncio.run(process.run(role, made, clock=clock))
+
+
+@contextlib.contextmanager
+def roles(
+    setting: Setting, config: dict[str, Any], clock: stage.MarketClock, folder: Path
+) -> Iterator[dict[str, int]]:
+    """Every role; gives the ports at which they answer."""
+    names = ["ingest", "persist", "notify", "serve"]
+    names += [f"screen.{number}" for number in range(setting.workers)]
+    ports = {name: free_port() for name in names}
+    processes = []
+    for name, port in ports.items():
+        role = name.partition(".")[0]
+        mine = config | {
+            "probe": {"port": port},
+            "serve": {"port": port, "requests_a_minute": 1_000_000},
+        }
+        arguments = (role, mine, clock, str(folder / f"{name}.log"))
+        processes.append(stage.PROCESSES.Process(target=run_role, args=arguments, daemon=True))
+    try:
+        for one in processes:
+            one.start()
+        yield ports
+    finally:
+        for one in processes:
+            one.terminate()
+        for one in processes:
+            one.join(10)
+            one.kill()
+
+
+async def ready(ports: dict[str, int], http: aiohttp.ClientSession) -> None:
+    """Until every process says so."""
+    async with asyncio.timeout(READY_SECONDS):
+        for port in ports.values():
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with http.get(f"http://127.0.0.1:{port}/health/ready") as answer:
+                        if answer.status == 200:
+                            break
+                await asyncio.sleep(0.2)
+
+
+async def listen(port: int, clock: stage.MarketClock, setting: Setting, told: Told) -> None:
+    """Hears alerts until enough minutes are over."""
+    begin = clock.now_ms() // MINUTE_MS * MINUTE_MS + LEFT_OUT * MINUTE_MS
+    end = begin + setting.minutes * MINUTE_MS
+    seconds = clock.real((end - clock.now_ms()) / 1000 + 60)
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"http://127.0.0.1:{port}/ws/alerts") as socket,
+    ):
+        await socket.send_str('{"type":"subscribe","channels":["alerts"]}')
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async for message in socket:
+                    now = clock.now_ms()
+                    value = orjson.loads(message.data)
+                    if value["type"] == "ping":
+                        await socket.send_str('{"type":"pong"}')
+                    elif value["type"] == "alert":
+                        take(value["data"], now, begin, setting.speed, told)
+
+
+def take(data: dict[str, Any], now: int, begin: int, speed: float, told: Told) -> None:
+    """An alert that the client has just read."""
+    stamps = data["metadata"]["stamps"]
+    closed, received, decided = (
+        datetime.fromisoformat(stamps[name]).timestamp() * 1000
+        for name in ("exchange_close", "received", "decided")
+    )
+    if closed > begin:
+        told.minutes.add(int(closed))
+        told.decided.append((decided - received) / speed)
+        told.delivered.append((now - received) / speed)
+
+
+def quantile(values: list[float], percent: int) -> float:
+    """The value that so many percent do not exceed; NaN of none."""
+    ranked = sorted(values)
+    return ranked[max(math.ceil(len(ranked) * percent / 100) - 1, 0)] if ranked else math.nan
+
+
+def measure(setting: Setting) -> dict[str, Any]:
+    """Runs everything, and tells the times."""
+    clock = stage.MarketClock(setting.speed, time.monotonic() - 1)
+    update = int(stage.UPDATE_MS * setting.speed)
+    told = Told()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(stage.scratch())
+        nats = NatsServer(folder / "nats").start()
+        stack.callback(nats.stop)
+        database = stack.enter_context(Postgres.running())
+        setup = stage.Setup(setting.symbols, clock, update, None)
+        exchange = stack.enter_context(stage.exchange(setup))
+        config = {
+            "exchange": {"rest_url": exchange.rest_url, "stream_url": exchange.stream_url},
+            "bus": {"servers": [nats.url], "monitor": nats.monitor},
+            "store": {"url": database.url},
+            "screen": {"workers": setting.workers},
+            "rules": {"floors": False},
+        }
+        ports = stack.enter_context(roles(setting, config, clock, folder))
+
+        async def hear() -> None:
+            async with aiohttp.ClientSession() as http:
+                await ready(ports, http)
+            await listen(ports["serve"], clock, setting, told)
+
+        try:
+            asyncio.run(hear())
+        except TimeoutError:
+            for log in sorted(folder.glob("*.log")):
+                sys.stderr.write(f"--- {log.name}\n{log.read_text()[-1500:]}\n")
+            raise
+    rows = {"decided": told.decided, "delivered": told.delivered}
+    return {
+        "symbols": setting.symbols,
+        "workers": setting.workers,
+        "alerts": len(told.delivered),
+        "minutes": len(told.minutes),
+        **{
+            name: {f"p{percent}": round(quantile(values, percent), 1) for percent in QUANTILES}
+            for name, values in rows.items()
+        },
+    }
+
+
+def main() -> None:
+    """Measures, and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--symbols", type=int, nargs="+", default=[500])
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=int, default=20)
+    parser.add_argument("--speed", type=float, default=10.0)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    found = [
+        measure(Setting(symbols, given.workers, given.minutes, given.speed))
+        for symbols in given.symbols
+    ]
+    if given.json:
+        print(json.dumps(found))
+        return
+    print(f"{os.cpu_count()} cores, speed {given.speed:g}; ms from the receipt of the frame")
+    print("symbols  workers  alerts  minutes  " + "  ".join(
+        f"{name} p{percent:<3}" for name in ("decided", "delivered") for percent in QUANTILES
+    ))  # fmt: skip
+    for one in found:
+        numbers = [
+            one[name][f"p{percent}"] for name in ("decided", "delivered") for percent in QUANTILES
+        ]
+        print(f"{one['symbols']:7}  {one['workers']:7}  {one['alerts']:6}  {one['minutes']:7}  "
+              + "  ".join(f"{number:12.1f}" for number in numbers))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
