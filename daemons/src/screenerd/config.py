@@ -48,6 +48,12 @@ class StoreConfig(_Section):
     url: SecretStr | None = None
     retention_hours: int = Field(default=48, ge=27, le=24 * 366)
     scores_days: int = Field(default=30, ge=1, le=3660)
+    metrics: bool | None = None
+
+    @property
+    def keeps_metrics(self) -> bool:
+        """Whether metrics are kept every minute: unless said otherwise, in a database only."""
+        return self.url is not None if self.metrics is None else self.metrics
 
 
 class RulesConfig(_Section):

@@ -283,7 +283,7 @@ async def _assemble(
         rules=watch.rules,
         state_file=config.store.path.with_name(config.store.path.name + ".engine"),
     )
-    persist = Persist(bus, store, clock)
+    persist = Persist(bus, store, clock, metrics=config.store.keeps_metrics)
     roles = Roles(
         rest=collecting.rest,
         stream=collecting.stream,

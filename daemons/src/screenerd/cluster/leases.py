@@ -23,5 +23,9 @@ class Leases(Protocol):
     """Hands out names."""
 
     async def acquire(self, name: str, owner: str) -> Lease | None:
-        """The lease of a name, or `None` while another holds it or nobody can say."""
+        """The lease of a name, or `None` while another holds it.
+
+        Raises:
+            NoAnswerError: nobody can say.
+        """
         ...

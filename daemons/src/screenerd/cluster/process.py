@@ -20,6 +20,7 @@ from prometheus_client import Metric
 from screenerd import telemetry
 from screenerd.backoff import Backoff
 from screenerd.bus.jetstream.bus import JetStreamBus
+from screenerd.bus.jetstream.leases import JetStreamRecords, Leases
 from screenerd.clock import Clock, SystemClock
 from screenerd.cluster.parts import (
     IngestPart,
@@ -72,7 +73,7 @@ async def surroundings(
     """Bus, store and the rest; waits for what is not there yet. `None` if told to stop meanwhile.
 
     Raises:
-        BusRefusedError: the broker is too old, or is configured to lose what it has acknowledged.
+        BrokerError: the broker is too old, or is configured to lose what it has acknowledged.
         RulesError: the files of the rules cannot be in force.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -87,7 +88,10 @@ async def surroundings(
         clock=clock,
         bus=bus,
         store=store,
-        leases=await bus.leases(),
+        # Leases are a matter of the machine's seconds, whatever the market's are.
+        leases=await stack.enter_async_context(
+            Leases(JetStreamRecords(bus.connection), SystemClock())
+        ),
         owner=own_name(),
         rules=rules,
         session=await stack.enter_async_context(aiohttp.ClientSession()),
@@ -158,7 +162,8 @@ async def _opened(
 
 def database(config: Config, clock: Clock) -> PostgresStore:
     """The store of the configuration, not opened."""
-    assert config.store.url is not None
+    if config.store.url is None:
+        raise StoreError("store.url names no database: give it as postgresql://user@host/name")
     return PostgresStore(
         config.store.url.get_secret_value(),
         clock,

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from screenerd.backoff import Backoff
+from screenerd.bus.jetstream.leases import NoAnswerError
 from screenerd.cluster.leases import Lease, Leases
 from screenerd.store.port import StoreError
 
@@ -30,11 +31,12 @@ async def held(
         owner: who takes it.
     """
     while True:
-        for name in await names():
-            lease = await leases.acquire(name, owner)
-            if lease is not None:
-                log.info("lease taken", name=name)
-                return name, lease
+        with contextlib.suppress(NoAnswerError):
+            for name in await names():
+                lease = await leases.acquire(name, owner)
+                if lease is not None:
+                    log.info("lease taken", name=name)
+                    return name, lease
         await asyncio.sleep(ASK_SECONDS)
 
 

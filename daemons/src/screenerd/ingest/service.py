@@ -34,7 +34,7 @@ from screenerd.model import (
     SymbolStatus,
     Unfollowed,
 )
-from screenerd.store.port import Store
+from screenerd.store.port import Store, StoreError
 
 log = structlog.get_logger("ingest")
 
@@ -228,7 +228,7 @@ class Ingest:
                 await self._refresh_symbols()
             except RefusedError:
                 raise
-            except ExchangeError as error:
+            except (ExchangeError, StoreError) as error:
                 self.status.trouble = str(error)
                 log.warning("no list of symbols, trying again", error=str(error))
                 await self._clock.sleep(backoff.failed())
@@ -428,7 +428,7 @@ class Ingest:
             await self._clock.sleep(300)
             try:
                 await self._refresh_symbols()
-            except ExchangeError as error:
+            except (ExchangeError, StoreError) as error:
                 self.status.trouble = str(error)
                 log.warning("symbols could not be refreshed", error=str(error))
             await self._warm_symbols()

@@ -10,7 +10,7 @@ import structlog
 
 from screenerd.bus.port import Bus, Message, Received, Subscription
 from screenerd.clock import Clock
-from screenerd.model import Alert, Bars, CandleBatch, DeadLetter
+from screenerd.model import Alert, Bars, CandleBatch, DeadLetter, Metrics
 from screenerd.store.port import Store
 
 log = structlog.get_logger("persist")
@@ -22,6 +22,8 @@ PRUNE_SECONDS = 600.0
 LARGEST_WRITE = 2_000
 WAITING = 100_000
 SAMPLES = 10_000
+
+_KEPT = (CandleBatch, Alert, Bars, DeadLetter)
 
 
 @dataclass(slots=True)
@@ -38,12 +40,19 @@ class PersistStatus:
 class Persist:
     """Writes candles and alerts in the order they were published."""
 
-    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
-        """Takes its ports; subscribes at once, so that nothing is missed."""
+    def __init__(self, bus: Bus, store: Store, clock: Clock, *, metrics: bool = False) -> None:
+        """Takes its ports; subscribes at once, so that nothing is missed.
+
+        Args:
+            bus: where it all comes from.
+            store: where it is kept.
+            clock: tells how long that took.
+            metrics: whether metrics are kept, too.
+        """
         self.status = PersistStatus()
         self._store, self._clock = store, clock
         self._messages: Subscription = bus.subscribe(
-            NAME, CandleBatch, Alert, Bars, DeadLetter, limit=WAITING, lasting=True
+            NAME, *(_KEPT if not metrics else (*_KEPT, Metrics)), limit=WAITING, lasting=True
         )
 
     async def run(self) -> None:
@@ -75,7 +84,7 @@ class Persist:
                 await self._store.write(message)
                 self.status.alerts += 1
                 self.status.alert_ms.append(self._clock.now_ms() - message.stamps.received)
-            case Bars() | DeadLetter():
+            case Bars() | DeadLetter() | Metrics():
                 await self._store.write(message)
 
     async def _prune(self) -> None:
