@@ -13,7 +13,7 @@ import structlog
 import screener
 from screenerd.bus.port import Bus, Subscription
 from screenerd.clock import Clock
-from screenerd.columns import candles_frame
+from screenerd.columns import TIMEFRAMES, candles_frame
 from screenerd.model import (
     MINUTE_MS,
     CandleBatch,
@@ -28,7 +28,7 @@ from screenerd.model import (
     Trouble,
 )
 from screenerd.store.port import Settings, StoreError
-from screenerd.store.reader import SqliteReader
+from screenerd.store.sqlite.reader import SqliteReader
 
 log = structlog.get_logger("follow")
 
@@ -37,7 +37,6 @@ LOOK_AT_CHOICES_SECONDS = 1.0
 AT_ONCE = 5_000
 WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
-TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 FOREVER = 1 << 52
 
 STALE_MS = 75_000

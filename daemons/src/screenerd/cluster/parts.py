@@ -185,9 +185,7 @@ class PersistPart:
 
     async def _work(self) -> None:
         here = self.here
-        storing = Persist(
-            here.bus, here.store, here.clock, metrics=here.config.store.keeps_metrics
-        )
+        storing = Persist(here.bus, here.store, here.clock, metrics=here.config.store.keeps_metrics)
         scoring = Score(here.store, here.clock, exchange=EXCHANGE)
         self._persisted, self._scored = storing.status, scoring.status
         try:

@@ -14,7 +14,7 @@ import screener
 from screener.conditions import asks_all
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
-from screenerd.columns import candles_frame
+from screenerd.columns import TIMEFRAMES, candles_frame
 from screenerd.model import (
     MINUTE_MS,
     Alert,
@@ -51,7 +51,6 @@ ON_THE_WAY_SECONDS = 1.0
 """A minute's time is up so much later than it is by the clock, in seconds of the machine, however
 fast the clock goes: a candle that was received in time may be on its way here."""
 
-TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
 
 _HEARD = (CandleBatch, Bars, Followed, Unfollowed, RuleSwitch, RulesChanged)
 

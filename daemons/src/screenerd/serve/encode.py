@@ -12,8 +12,9 @@ import polars as pl
 
 from screener import Rule, RuleSet, margins
 from screenerd import outside
+from screenerd.columns import METRICS, TIMEFRAMES, metric
 from screenerd.model import HORIZONS, MINUTE_MS, Alert, HorizonScore, RuleScore
-from screenerd.outside import ISO, METRICS, TIMEFRAMES, iso, metric_column
+from screenerd.outside import ISO, iso
 from screenerd.switches import is_shadow
 
 
@@ -78,7 +79,7 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
             "price",
             pl.lit(timeframe).alias("timeframe"),
             *(
-                metric_column(frame, f"{inside}_{timeframe}").alias(outside)
+                metric(frame, inside, timeframe).alias(outside)
                 for outside, inside in METRICS.items()
             ),
         )

@@ -15,6 +15,7 @@ from screenerd.model import (
     Candle,
     CandleBatch,
     DeadLetter,
+    Metrics,
     RuleScore,
     RuleSwitch,
 )
@@ -142,12 +143,13 @@ class Store(Protocol):
         """Whether writes are being committed, and how many rows wait."""
         ...
 
-    async def write(self, *items: CandleBatch | Alert | DeadLetter | Bars) -> None:
+    async def write(self, *items: CandleBatch | Alert | DeadLetter | Bars | Metrics) -> None:
         """Stores items; returns when they are committed.
 
         A closed candle is upserted by (exchange, symbol, open_time), gets its revision and a row in
         the journal; open ones are ignored. An alert that is there already is left as it is, but for
-        its state.
+        its state. Metrics are kept where the store is to keep them, by (exchange, symbol, open_time
+        of the newest minute, timeframe).
         """
         ...
 
@@ -207,9 +209,12 @@ class Store(Protocol):
         ...
 
     async def bars(
-        self, exchange: str, timeframe: str, symbols: Sequence[str] | None = None
+        self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        """Stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time.
+
+        Of these symbols, where they are given.
+        """
         ...
 
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:

@@ -13,10 +13,10 @@ import polars as pl
 
 from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleScore, RuleSwitch
-from screenerd.store import queries, scorecard
 from screenerd.store.audit import whole_hours
 from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
-from screenerd.store.readers import Readers
+from screenerd.store.sqlite import queries, scorecard
+from screenerd.store.sqlite.readers import Readers
 
 
 class SqliteReader:
@@ -112,13 +112,16 @@ class SqliteReader:
 
         Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
         """
-        candles = await self._readers.run(
-            partial(queries.journal, exchange=exchange, start=start, end=end, opens_from=opens_from)
+        return await self._readers.run(
+            partial(
+                queries.journal,
+                exchange=exchange,
+                start=start,
+                end=end,
+                opens_from=opens_from,
+                symbols=symbols,
+            )
         )
-        if symbols is None:
-            return candles
-        wanted = set(symbols)
-        return [candle for candle in candles if candle.symbol in wanted]
 
     async def marks(self, exchange: str) -> tuple[int, int]:
         """Up to where the journal and the alerts go now, for `journalled_after`, `alerts_after`."""
@@ -137,13 +140,15 @@ class SqliteReader:
         return await self._readers.run(partial(queries.alerts_after, mark=mark, limit=limit))
 
     async def bars(
-        self, exchange: str, timeframe: str, symbols: Sequence[str] | None = None
+        self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        """Stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
-        frame = await self._readers.run(
-            partial(queries.bars, exchange=exchange, timeframe=timeframe)
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time.
+
+        Of these symbols, where they are given.
+        """
+        return await self._readers.run(
+            partial(queries.bars, exchange=exchange, timeframe=timeframe, symbols=symbols)
         )
-        return frame if symbols is None else frame.filter(pl.col("symbol").is_in(symbols))
 
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
         """The newest stored bar of every (symbol, timeframe), its open_time in ms."""
