@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from killing import Left, SharedClock
+from killing import Left, Promise, SharedClock
 from nats_server import NatsServer
 from postgres_server import Postgres
 
 from screenerd.clock import SystemClock
 from screenerd.demo import DemoExchange, Market
+from screenerd.model import MINUTE_MS
 from screenerd.store.postgres import PostgresStore
 
 ROLE = Path(__file__).with_name("clustered.py")
@@ -99,9 +100,7 @@ class Cluster:
 
     async def start(self, name: str, number: int = 0) -> Role:
         """One more process of a role, on the port it had if it ran before."""
-        port = next(
-            (one.port for one in self.roles if (one.name, one.number) == (name, number)), 0
-        )
+        port = next((one.port for one in self.roles if (one.name, one.number) == (name, number)), 0)
         role_port = port or free_port()
         with (self.folder / f"{name}-{number}.log").open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
@@ -148,8 +147,12 @@ class Cluster:
             await self.until(lambda role=role: self._is_ready(role))
 
     async def _is_ready(self, role: Role) -> bool:
-        assert role.alive, f"{role.name} has ended, see its log"
+        assert role.alive, self.log(role)
         return (await self.get("/health/ready", role=role))[0] == 200
+
+    def log(self, role: Role) -> str:
+        """The end of what a process has logged."""
+        return (self.folder / f"{role.name}-{role.number}.log").read_text()[-2000:]
 
     async def health(self) -> str:
         """What the service says of the whole."""
@@ -161,6 +164,20 @@ class Cluster:
         living = [one for one in self.roles if one.alive]
         codes = await asyncio.gather(*(one.end(signal.SIGTERM) for one in living))
         assert set(codes) <= {0}, dict(zip([one.name for one in living], codes, strict=True))
+
+    async def complete(self, until: int) -> bool:
+        """Whether every symbol's minutes that close by then are stored."""
+        async with self.store() as store:
+            newest = await store.newest("binance")
+        minute = until - MINUTE_MS
+        return len(newest) == len(self.exchange.market.symbols()) and min(newest.values()) >= minute
+
+    async def promise(self, until: int) -> Promise:
+        """What the store has to hold by the end."""
+        async with self.store() as store:
+            tracked = await store.tracked("binance")
+            judged_from = await store.first_seen("screen:binance", 0)
+        return Promise(tracked, judged_from // MINUTE_MS * MINUTE_MS, until)
 
     @contextlib.asynccontextmanager
     async def store(self) -> AsyncIterator[PostgresStore]:
@@ -175,6 +192,68 @@ class Cluster:
             candles = await store.candles("binance", None, 0, forever)
             journal = await store.journal("binance", 0, forever)
             return Left(candles, journal, await store.alerts(0))
+
+
+@dataclass
+class Listener:
+    """A websocket client that comes back where it was, at whatever replica there is.
+
+    Attributes:
+        heard: the ids of alerts, with their states, as they came.
+        again: how often it connected anew.
+        gaps: how often it was told that something is missing.
+    """
+
+    it: Cluster
+    heard: list[tuple[str, str]] = field(default_factory=list)
+    again: int = 0
+    gaps: int = 0
+    _epoch: str | None = None
+    _offset: int | None = None
+
+    async def run(self) -> None:
+        """Listens until cancelled."""
+        while True:
+            for role in [one for one in self.it.roles if one.name == "serve" and one.alive]:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
+                    await self._hear(role.port)
+            self.again += 1
+            await asyncio.sleep(0.1)
+
+    async def _hear(self, port: int) -> None:
+        url = f"http://127.0.0.1:{port}/ws/alerts"
+        async with self.it.http.ws_connect(url, timeout=aiohttp.ClientWSTimeout(5)) as socket:
+            wish: dict[str, Any] = {"type": "subscribe", "channels": ["alerts"]}
+            if self._offset is not None:
+                wish |= {"since": self._offset, "epoch": self._epoch}
+            await socket.send_json(wish)
+            async for message in socket:
+                self._take(json.loads(message.data))
+                if json.loads(message.data)["type"] == "ping":
+                    await socket.send_json({"type": "pong"})
+
+    def _take(self, told: dict[str, Any]) -> None:
+        if told["type"] == "subscribed":
+            self.gaps += self._offset is not None and not told["recovered"]
+            if self._offset is None:
+                self._offset = told["offset"]
+            self._epoch = told["epoch"]
+        elif told["type"] == "alert":
+            self._offset = told["offset"]
+            self.heard.append((told["data"]["id"], told["data"]["state"]))
+
+
+@contextlib.asynccontextmanager
+async def listening(it: Cluster) -> AsyncIterator[Listener]:
+    """A client for the length of a block."""
+    listener = Listener(it)
+    task = asyncio.create_task(listener.run())
+    try:
+        yield listener
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,103 @@
+"""From the market to a client and a webhook, every role a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import Cluster, clustered, listening
+from fake_target import FakeTarget, fake_target
+from killing import COUNTING_RULES, Left, Promise, compare
+
+import screener
+from screenerd.cluster.scale import rescale
+from screenerd.config import Config
+from screenerd.model import MINUTE_MS, Alert
+
+pytestmark = pytest.mark.asyncio
+RULES = screener.RuleSet.load("futures").to_toml() + COUNTING_RULES
+
+
+def settings(folder: Path, target: FakeTarget) -> dict[str, Any]:
+    """Rules that tell often, and a webhook that is told of each alert by itself."""
+    (folder / "rules.toml").write_text(RULES, encoding="utf-8")
+    hook = {
+        "kind": "webhook",
+        "name": "hook",
+        "url": target.url + "/hook",
+        "allow_private": True,
+        "secret": "nothing but a test",
+    }
+    return {"rules": {"name": str(folder / "rules.toml")}, "notify": {"channels": [hook]}}
+
+
+def next_minute(it: Cluster, more: int = 0) -> int:
+    """When the running minute, and so many after it, will be over."""
+    return (it.clock.now_ms() // MINUTE_MS + 1 + more) * MINUTE_MS
+
+
+def is_right(left: Left, it: Cluster, promise: Promise) -> None:
+    """Minutes are the market's, and alerts those of a replay of it."""
+    counts = compare(left, it.market, RULES, promise).counts()
+    assert counts == dict.fromkeys(counts, 0)
+
+
+async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> None:
+    async with fake_target() as target:
+        async with clustered(tmp_path, **settings(tmp_path, target)) as it:
+            await it.ready()
+            await it.until(lambda: _healthy(it))
+            async with listening(it) as client:
+                until = next_minute(it, 10)
+                await it.until(lambda: it.complete(until))
+                status, told = await it.get("/api/alerts?limit=1000")
+                assert status == 200
+                metrics = (await it.get("/api/metrics"))[1]
+                assert {one["symbol"] for one in metrics} == set(it.market.symbols)
+                heard = Counter(client.heard)
+            promise = await it.promise(until)
+        async with it.store() as store:
+            assert await store.candles("binance", None, 0, 1 << 52)
+        left = await it.left()
+    is_right(left, it, promise)
+    assert len(left.alerts) > 100
+    assert {one["id"] for one in told["alerts"]} <= {one.id for one in left.alerts}
+    assert heard
+    assert max(heard.values()) == 1
+    assert heard.keys() <= {(one.id, one.state) for one in left.alerts}
+
+
+async def _healthy(it: Cluster) -> bool:
+    return await it.health() == "healthy"
+
+
+async def test_workers_become_more_and_fewer_and_one_dies(tmp_path: Path) -> None:
+    roles = [("ingest", 2), ("screen", 5), ("persist", 2), ("notify", 1), ("serve", 2)]
+    async with fake_target() as target:
+        async with clustered(tmp_path, *roles, **settings(tmp_path, target)) as it:
+            await it.until(lambda: _healthy(it))
+            config = Config.model_validate(it.config("screen", 0))
+            async with listening(it) as client:
+                for workers in (4, 2):
+                    await rescale(config, workers)
+                    until = next_minute(it, 3)
+                    await it.until(lambda until=until: it.complete(until))
+                    await it.until(lambda: _healthy(it))
+                until = next_minute(it, 2)
+                await it.until(lambda: it.complete(until))
+                await asyncio.sleep(it.clock.real(60))
+                heard = Counter(client.heard)
+            promise = await it.promise(until)
+        left = await it.left()
+    is_right(left, it, promise)
+    assert max(heard.values()) == 1
+    first = min(one.triggered_at for one in left.alerts if (one.id, one.state) in heard)
+    expected = {_key(one) for one in left.alerts if first < one.triggered_at <= until}
+    assert expected <= heard.keys(), "some were stored and not told"
+
+
+def _key(alert: Alert) -> tuple[str, str]:
+    return alert.id, alert.state
