@@ -11,7 +11,7 @@ from nats_server import NatsServer
 
 from screenerd.bus.jetstream.bus import JetStreamBus
 from screenerd.bus.jetstream.settings import BusSettings
-from screenerd.bus.port import Received, Subscription
+from screenerd.bus.port import Message, Received, Subscription
 from screenerd.clock import SystemClock
 from screenerd.model import Alert, Candle, CandleBatch, FeedLost, Followed, Stamps
 
@@ -78,7 +78,7 @@ async def test_every_subscriber_gets_its_kinds_in_order(server: NatsServer) -> N
         for subscription in (candles, alerts):
             await subscription.begin()
         lost = FeedLost("x", 0, ("AUSDT",), 1, "why")
-        sent = [Followed("x", ("AUSDT",), 1), batch(1), lost, batch(2)]
+        sent: list[Message] = [Followed("x", ("AUSDT",), 1), batch(1), lost, batch(2)]
         for message in [*sent, alert(1), alert(2)]:
             await bus.publish(message)
         assert [one.message for one in await take(candles, 4)] == sent
