@@ -462,8 +462,9 @@ def _read_settings(value: object) -> SettingsChanged:
 
 def _read_frame(value: object) -> DeadLetter:
     message = _Fields.of(value)
+    text = message.text("frame")
     try:
-        frame = b64decode(message.text("frame"), validate=True)
+        frame = b64decode(text, validate=True)
     except ValueError as error:
         raise _WrongError("frame is not base64") from error
     return DeadLetter(

@@ -1,0 +1,294 @@
+"""Who does what only one may do: names that are held for a while, in a bucket of the broker.
+
+A holder renews its lease before it runs out. It counts from before it asked, the broker from when
+it stored that, so a holder that is frozen or cut off knows that it has lost its lease no later than
+anybody else can get it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeVar
+from uuid import uuid4
+
+import structlog
+from nats.errors import Error
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.errors import (
+    BucketNotFoundError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+)
+from nats.js.kv import KeyValue
+
+from screenerd.bus.jetstream.connection import Connection
+from screenerd.clock import Clock
+
+log = structlog.get_logger("screenerd")
+
+T = TypeVar("T")
+
+TTL_SECONDS = 6.0
+BUCKET = "screener_leases"
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.2
+
+
+class NoAnswerError(Exception):
+    """The broker did not answer: whether anything was done is not known."""
+
+
+class BucketError(Exception):
+    """The bucket keeps records for another time than is counted on."""
+
+
+class Records(Protocol):
+    """Names with values and revisions; one that is not written again is gone after the ttl."""
+
+    async def create(self, name: str, value: bytes) -> int | None:
+        """The revision of a new record; `None` if there is one."""
+        ...
+
+    async def update(self, name: str, value: bytes, revision: int) -> int | None:
+        """The next revision; `None` if the record is at another than this."""
+        ...
+
+    async def read(self, name: str) -> tuple[bytes, int] | None:
+        """A record's value and revision, if there is one."""
+        ...
+
+    async def delete(self, name: str, revision: int) -> None:
+        """Removes a record that is at this revision."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A name that is held.
+
+    Attributes:
+        name: which.
+        owner: by whom.
+        revision: rises with every renewal and every holder.
+        lost: set at the latest when others may have it.
+    """
+
+    name: str
+    owner: str
+    revision: int
+    _value: bytes
+    _expires: float
+    _ttl: float
+    _records: Records
+    _clock: Clock
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    _renewing: asyncio.Task[None] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held now: true only while nobody else can have it."""
+        if self._clock.monotonic() >= self._expires:
+            self.lost.set()
+        return not self.lost.is_set()
+
+    async def release(self) -> None:
+        """Gives it back, so that another may have it at once."""
+        held = self.held
+        self.lost.set()
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if held:
+            with suppress(NoAnswerError):
+                await self._records.delete(self.name, self.revision)
+
+    async def keep(self) -> None:
+        """Renews it until it is lost."""
+        wait = self._ttl / 3
+        while self.held:
+            await self._pause(wait)
+            if not self.held:
+                break
+            try:
+                renewed = await self._renew()
+            except NoAnswerError:
+                wait = RETRY_SECONDS
+            else:
+                if not renewed:
+                    break
+                wait = self._ttl / 3
+        self.lost.set()
+        log.warning("lease lost", lease=self.name, owner=self.owner)
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but not past its end."""
+        left = self._expires - self._clock.monotonic()
+        await self._clock.sleep(max(0.0, min(seconds, left)))
+
+    async def _renew(self) -> bool:
+        """Whether it is still ours. An answer that was lost may have moved the revision."""
+        sent = self._clock.monotonic()
+        revision = await self._within(self._records.update(self.name, self._value, self.revision))
+        if revision is None:
+            found = await self._within(self._records.read(self.name))
+            if found is None or found[0] != self._value:
+                return False
+            self.revision = found[1]
+            revision = await self._within(
+                self._records.update(self.name, self._value, self.revision)
+            )
+            if revision is None:
+                return False
+        self.revision, self._expires = revision, sent + self._ttl
+        return True
+
+    async def _within(self, work: Awaitable[T]) -> T:
+        """An answer is of no use once the lease has run out."""
+        left = self._clock.real(self._expires - self._clock.monotonic())
+        try:
+            async with asyncio.timeout(max(0.0, left)):
+                return await work
+        except TimeoutError as error:
+            raise NoAnswerError(f"no answer about {self.name}") from error
+
+
+class Leases:
+    """Acquires leases, and renews them while it is entered."""
+
+    def __init__(self, records: Records, clock: Clock, ttl: float = TTL_SECONDS) -> None:
+        """Takes where they are kept, and for how many seconds each is given."""
+        self._records, self._clock, self._ttl = records, clock, ttl
+        self._group = asyncio.TaskGroup()
+        self._held: set[Lease] = set()
+
+    async def __aenter__(self) -> Self:
+        """Starts to renew."""
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        """Gives back what is held."""
+        for lease in list(self._held):
+            await lease.release()
+        await self._group.__aexit__(*error)
+
+    async def acquire(self, name: str, owner: str) -> Lease | None:
+        """A lease of a name that nobody holds, or whose holder let it run out.
+
+        Raises:
+            NoAnswerError: the broker did not answer.
+        """
+        value = f"{owner} {uuid4().hex}".encode()
+        sent = self._clock.monotonic()
+        revision = await self._records.create(name, value)
+        if revision is None:
+            return None
+        lease = Lease(
+            name, owner, revision, value, sent + self._ttl, self._ttl, self._records, self._clock
+        )
+        if not lease.held:
+            return None
+        self._held.add(lease)
+        task = self._group.create_task(lease.keep())
+        lease._renewing = task
+        task.add_done_callback(lambda _: self._held.discard(lease))
+        return lease
+
+
+class Slots:
+    """Numbered places of which each process has one; who finds none free stands by."""
+
+    def __init__(self, leases: Leases, group: str, count: int, owner: str, clock: Clock) -> None:
+        """Takes what the places are of and how many there are, and who asks."""
+        self._leases, self._group, self._count = leases, group, count
+        self._owner, self._clock = owner, clock
+        self.standing_by = False
+
+    async def take(self) -> tuple[int, Lease]:
+        """The lowest free place, as soon as there is one."""
+        while True:
+            for number in range(self._count):
+                with suppress(NoAnswerError):
+                    lease = await self._leases.acquire(f"{self._group}.{number}", self._owner)
+                    if lease is not None:
+                        self.standing_by = False
+                        return number, lease
+            self.standing_by = True
+            await self._clock.sleep(POLL_SECONDS)
+
+
+class JetStreamRecords:
+    """Records in a key-value bucket, made when it is missing."""
+
+    def __init__(
+        self, connection: Connection, ttl: float = TTL_SECONDS, bucket: str = BUCKET
+    ) -> None:
+        """Takes the connection of a bus, and how long a record lasts."""
+        self._connection, self._ttl, self._bucket = connection, ttl, bucket
+        self._found: KeyValue | None = None
+
+    async def create(self, name: str, value: bytes) -> int | None:
+        """The revision of a new record; `None` if there is one."""
+        try:
+            return await self._ask(lambda store: store.create(name, value))
+        except KeyWrongLastSequenceError:
+            return None
+
+    async def update(self, name: str, value: bytes, revision: int) -> int | None:
+        """The next revision; `None` if the record is at another than this."""
+        try:
+            return await self._ask(lambda store: store.update(name, value, revision))
+        except KeyWrongLastSequenceError:
+            return None
+
+    async def read(self, name: str) -> tuple[bytes, int] | None:
+        """A record's value and revision, if there is one."""
+        try:
+            entry = await self._ask(lambda store: store.get(name))
+        except KeyNotFoundError:
+            return None
+        return entry.value or b"", entry.revision or 0
+
+    async def delete(self, name: str, revision: int) -> None:
+        """Removes a record that is at this revision."""
+        with suppress(KeyWrongLastSequenceError):
+            await self._ask(lambda store: store.delete(name, last=revision))
+
+    async def _ask(self, work: Callable[[KeyValue], Awaitable[T]]) -> T:
+        try:
+            async with self._connection.within(self._connection.settings.ack_seconds):
+                return await work(await self._store())
+        except (KeyWrongLastSequenceError, KeyNotFoundError):
+            raise
+        except (Error, OSError, TimeoutError) as error:
+            self._found = None
+            raise NoAnswerError(str(error) or type(error).__name__) from error
+
+    async def _store(self) -> KeyValue:
+        if self._found is None:
+            js = await self._connection.ready()
+            try:
+                found = await js.key_value(self._bucket)
+            except BucketNotFoundError:
+                found = await js.create_key_value(self._config)
+            ttl = (await found.status()).ttl
+            if ttl != self._ttl:
+                raise BucketError(
+                    f"the bucket {self._bucket} keeps leases for {ttl} s, not {self._ttl} s: give "
+                    f"every process the same, and remove it (`nats kv del {self._bucket}`) while "
+                    "none runs"
+                )
+            self._found = found
+        return self._found
+
+    @property
+    def _config(self) -> KeyValueConfig:
+        return KeyValueConfig(
+            bucket=self._bucket,
+            ttl=self._ttl,
+            history=1,
+            storage=StorageType.FILE,
+            replicas=self._connection.settings.replicas,
+        )
