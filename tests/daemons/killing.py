@@ -26,8 +26,8 @@ import screener
 from screenerd.clock import SystemClock
 from screenerd.demo.market import Market, minutes_frame
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Source, Stamps
-from screenerd.store.connect import open_writer
 from screenerd.store.sqlite import SqliteStore
+from screenerd.store.sqlite.connect import open_writer
 
 VICTIM = Path(__file__).with_name("victim.py")
 SECONDS = 60.0

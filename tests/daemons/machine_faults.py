@@ -33,9 +33,9 @@ from screenerd.model import MINUTE_MS
 from screenerd.persist.service import Persist
 from screenerd.run import up
 from screenerd.serve.settings import ServeConfig
-from screenerd.store.connect import open_writer
 from screenerd.store.port import StoreError
 from screenerd.store.sqlite import SqliteStore
+from screenerd.store.sqlite.connect import open_writer
 
 SECONDS = 40.0
 """What takes longer hangs."""

@@ -20,8 +20,7 @@ from screenerd.clock import SystemClock
 from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
 from screenerd.doctor import Check, examine
 from screenerd.model import MINUTE_MS, Candle, CandleBatch
-from screenerd.store import soundness
-from screenerd.store.sqlite import SqliteStore
+from screenerd.store.sqlite import SqliteStore, soundness
 
 pytestmark = pytest.mark.asyncio
 

@@ -33,8 +33,8 @@ from screener.history.export import export_parquet
 from screener.history.precedence import RANKS, VALUES, Source
 from screenerd.clock import SystemClock
 from screenerd.model import Candle, CandleBatch
-from screenerd.store.lock import FileLock
 from screenerd.store.sqlite import SqliteStore
+from screenerd.store.sqlite.lock import FileLock
 
 pytestmark = pytest.mark.asyncio
 

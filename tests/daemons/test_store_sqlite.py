@@ -36,13 +36,13 @@ from screenerd.model import (
     Source,
     Stamps,
 )
-from screenerd.store import writer, writes
+from screenerd.store import group
 from screenerd.store.audit import HOUR_MS
-from screenerd.store.connect import open_reader, open_writer
 from screenerd.store.port import AuditRow, Delivery, Store, StoreError
-from screenerd.store.readers import Readers
-from screenerd.store.retention import BARS_KEPT
-from screenerd.store.sqlite import SqliteStore
+from screenerd.store.sqlite import SqliteStore, writes
+from screenerd.store.sqlite.connect import open_reader, open_writer
+from screenerd.store.sqlite.readers import Readers
+from screenerd.store.sqlite.retention import BARS_KEPT
 
 pytestmark = pytest.mark.asyncio
 
@@ -686,7 +686,7 @@ async def test_a_commit_that_was_said_to_fail_is_repeated_without_harm(path: Pat
 
 
 async def test_a_commit_that_hangs_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_HANGS_AFTER", 0.05)
+    monkeypatch.setattr(group, "_HANGS_AFTER", 0.05)
     disk = Disk()
     async with opened(path, connect=disk.connect) as store:
         disk.delay = 0.5

@@ -19,8 +19,7 @@ from scripted import MovedClock
 from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
 from screenerd.run import Roles, up
 from screenerd.serve.settings import ServeConfig
-from screenerd.store import writer
-from screenerd.store.sqlite import SqliteStore
+from screenerd.store.sqlite import SqliteStore, writer
 
 
 def tell(*words: object) -> None:

@@ -254,7 +254,7 @@ def audit(
 
 
 async def _audit(config: configuration.Config, exchange: str, hours: int) -> list[AuditRow]:
-    from screenerd.store.reader import SqliteReader
+    from screenerd.store.sqlite.reader import SqliteReader
 
     clock = SystemClock()
     hour = 3_600_000
@@ -287,7 +287,7 @@ def resend(
 
 
 async def _dead(config: configuration.Config) -> list[Delivery]:
-    from screenerd.store.reader import SqliteReader
+    from screenerd.store.sqlite.reader import SqliteReader
 
     async with SqliteReader(config.store.path, SystemClock()) as store:
         return [one for name in config.notify.channels for one in await store.dead(name.name)]

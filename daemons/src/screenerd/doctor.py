@@ -18,9 +18,9 @@ from screenerd.exchange.binance.stream import ROUTE
 from screenerd.model import MINUTE_MS
 from screenerd.rulefiles import RulesError, RuleSources, load
 from screenerd.store.port import StoreError, StoreInUseError
-from screenerd.store.reader import SqliteReader
-from screenerd.store.soundness import is_sound, last_day, tell
 from screenerd.store.sqlite import SqliteStore
+from screenerd.store.sqlite.reader import SqliteReader
+from screenerd.store.sqlite.soundness import is_sound, last_day, tell
 from screenerd.switches import is_shadow
 
 CLOCK_LIMIT_MS = 1_000

@@ -28,7 +28,7 @@ from screenerd.model import (
     Trouble,
 )
 from screenerd.store.port import Settings, StoreError
-from screenerd.store.reader import SqliteReader
+from screenerd.store.sqlite.reader import SqliteReader
 
 log = structlog.get_logger("follow")
 

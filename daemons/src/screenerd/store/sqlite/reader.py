@@ -13,10 +13,10 @@ import polars as pl
 
 from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleScore, RuleSwitch
-from screenerd.store import queries, scorecard
 from screenerd.store.audit import whole_hours
 from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
-from screenerd.store.readers import Readers
+from screenerd.store.sqlite import queries, scorecard
+from screenerd.store.sqlite.readers import Readers
 
 
 class SqliteReader:

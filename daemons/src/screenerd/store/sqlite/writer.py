@@ -8,27 +8,22 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event
-from typing import Any, Final, TypeVar, cast
-
-import structlog
+from typing import Final, TypeVar, cast
 
 from screenerd.backoff import Backoff
 from screenerd.clock import Clock
-from screenerd.store.port import StoreError, StoreHealth
+from screenerd.store.group import TRANSACTION_ROWS, Outcome, Pending, Request, refusal
+from screenerd.store.port import StoreError
 
 T = TypeVar("T")
 
 Operation = Callable[[sqlite3.Connection], T]
 """Runs inside a transaction; may run again if the commit fails, and must then do the same."""
 
-_TRANSACTION_ROWS: Final = 20_000
 _CHECKPOINT_ROWS: Final = 4_000
-_HANGS_AFTER: Final = 5.0
-
-_LOG = structlog.get_logger(__name__)
 
 # Faults of what was to be written, not of the file: its request fails and the others do not.
 _REQUEST_FAULTS: Final = (
@@ -58,37 +53,8 @@ class Files:
     again: Callable[[sqlite3.Error], sqlite3.Connection]
 
 
-@dataclass(slots=True, eq=False)
-class _Request:
-    operation: Operation[Any]
-    rows: int
-    deadline: float
-    done: asyncio.Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    request: _Request
-    value: Any = None
-    error: Exception | None = None
-
-
-@dataclass(slots=True)
-class _Condition:
-    """What the loop knows of the thread."""
-
-    since: int
-    error: str | None = None
-    ended: StoreError | None = None
-    waiting: dict[_Request, None] = field(default_factory=dict)
-
-
-class GroupWriter:
-    """Commits requests of many tasks together, in order of arrival.
-
-    The delays here are the disk's and not the market's, so they are real seconds whatever the
-    clock; the clock only says when something happened.
-    """
+class GroupWriter(Pending):
+    """Commits requests of many tasks together, in a thread."""
 
     def __init__(self, files: Files, clock: Clock, *, commit_after: float, queue_rows: int) -> None:
         """Takes what it needs; `start` begins.
@@ -99,37 +65,13 @@ class GroupWriter:
             commit_after: seconds the first pending row waits for others.
             queue_rows: rows that may be pending; who brings more waits.
         """
+        super().__init__(clock, commit_after=commit_after, queue_rows=queue_rows)
         self._files = files
-        self._clock = clock
-        self._commit_after = commit_after
-        self._queue_rows = queue_rows
-        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._backoff = Backoff(first=0.1, longest=5.0)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._stopping = Event()
-        self._gate = asyncio.Lock()
-        self._room = asyncio.Event()
-        self._pending = 0
-        self._commits = 0
         self._unchecked_rows = 0
-        self._condition = _Condition(since=clock.now_ms())
-
-    @property
-    def commits(self) -> int:
-        """Transactions committed since the start."""
-        return self._commits
-
-    @property
-    def health(self) -> StoreHealth:
-        """The state now; a commit that hangs counts as one that fails."""
-        condition = self._condition
-        late = self._lateness()
-        if condition.error is not None:
-            return StoreHealth("down", condition.error, self._pending, condition.since)
-        if late > _HANGS_AFTER:
-            since = self._clock.now_ms() - round(late * 1000)
-            return StoreHealth("down", f"no commit for {late:.0f} s", self._pending, since)
-        return StoreHealth("up", None, self._pending, condition.since)
 
     async def start(self) -> None:
         """Opens the file and starts the thread.
@@ -172,71 +114,15 @@ class GroupWriter:
         Raises:
             StoreError: the operation is refused, or the store has stopped.
         """
-        async with self._gate:  # first come, first served, also when the queue is full
-            await self._wait_for_room(rows)
-            if self._condition.ended is not None:
-                raise self._condition.ended
-            request = self._request(operation, rows, self._commit_after if patient else 0.0)
-            self._queue.put(request)
+        request = await self.add(operation, rows, patient=patient)
         return cast("T", await request.done)
 
-    def _request(self, operation: Operation[Any], rows: int, wait: float) -> _Request:
-        done: asyncio.Future[Any] = self._loop.create_future()
-        request = _Request(operation, rows, time.monotonic() + wait, done)
-        self._condition.waiting[request] = None
-        self._pending += rows
-        return request
-
-    async def _wait_for_room(self, rows: int) -> None:
-        while self._pending and self._pending + rows > self._queue_rows:
-            self._room.clear()
-            await self._room.wait()
-
-    # What the thread tells the loop.
-
-    def _settle(self, outcomes: list[_Outcome]) -> None:
-        self._commits += 1
-        self._changed(None)
-        for outcome in outcomes:
-            self._conclude(outcome)
-        self._room.set()
-
-    def _conclude(self, outcome: _Outcome) -> None:
-        request = outcome.request
-        self._condition.waiting.pop(request, None)
-        self._pending -= request.rows
-        if request.done.done():
-            return  # whoever asked was cancelled
-        if outcome.error is None:
-            request.done.set_result(outcome.value)
-        else:
-            request.done.set_exception(outcome.error)
-
-    def _changed(self, error: str | None) -> None:
-        if (error is None) != (self._condition.error is None):
-            self._condition.since = self._clock.now_ms()
-            if error is None:
-                _LOG.info("store_up", pending=self._pending)
-            else:
-                _LOG.error("store_down", error=error, pending=self._pending)
-        self._condition.error = error
-
-    def _lateness(self) -> float:
-        oldest = next(iter(self._condition.waiting), None)
-        return 0.0 if oldest is None else time.monotonic() - oldest.deadline
+    def queue(self, request: Request) -> None:
+        """Hands a request to the thread."""
+        self._queue.put(request)
 
     def _ended(self, thread: Future[None]) -> None:
-        self._loop.call_soon_threadsafe(self._give_up, thread.exception())
-
-    def _give_up(self, cause: BaseException | None) -> None:
-        reason = "the store is closed" if cause is None else f"the store has stopped: {cause}"
-        self._condition.ended = StoreError(reason)
-        self._condition.ended.__cause__ = cause
-        if cause is not None:
-            self._changed(str(cause))
-        for request in tuple(self._condition.waiting):
-            self._conclude(_Outcome(request, error=StoreError(reason)))
-        self._room.set()
+        self._loop.call_soon_threadsafe(self.give_up, thread.exception())
 
     # The thread.
 
@@ -261,13 +147,13 @@ class GroupWriter:
                 connection.close()
             self._files.release()
 
-    def _gather(self) -> list[_Request]:
+    def _gather(self) -> list[Request]:
         """Waits for a request, and for others until the first of them has waited long enough."""
         first = self._queue.get()
         if first is None:
             return []
         group, rows, deadline = [first], first.rows, first.deadline
-        while rows < _TRANSACTION_ROWS:
+        while rows < TRANSACTION_ROWS:
             request = self._next_before(deadline)
             if request is None:
                 break
@@ -276,7 +162,7 @@ class GroupWriter:
             deadline = min(deadline, request.deadline)
         return group
 
-    def _next_before(self, deadline: float) -> _Request | None:
+    def _next_before(self, deadline: float) -> Request | None:
         wait = deadline - time.monotonic()
         try:
             request = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
@@ -286,7 +172,7 @@ class GroupWriter:
             self._queue.put(None)  # the end is for the next turn to see
         return request
 
-    def _commit(self, connection: sqlite3.Connection, group: list[_Request]) -> sqlite3.Connection:
+    def _commit(self, connection: sqlite3.Connection, group: list[Request]) -> sqlite3.Connection:
         while True:
             try:
                 outcomes = _transact(connection, group)
@@ -294,12 +180,10 @@ class GroupWriter:
                 connection = self._recover(connection, error)
             else:
                 self._backoff.succeeded()
-                self._loop.call_soon_threadsafe(self._settle, outcomes)
+                self._loop.call_soon_threadsafe(self.settle, outcomes)
                 return connection
 
-    def _tend_log(
-        self, connection: sqlite3.Connection, group: list[_Request]
-    ) -> sqlite3.Connection:
+    def _tend_log(self, connection: sqlite3.Connection, group: list[Request]) -> sqlite3.Connection:
         self._unchecked_rows += sum(request.rows for request in group)
         if self._unchecked_rows < _CHECKPOINT_ROWS:
             return connection
@@ -307,7 +191,7 @@ class GroupWriter:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             connection = self._recover(connection, error)
-            self._loop.call_soon_threadsafe(self._changed, None)
+            self._loop.call_soon_threadsafe(self.changed, None)
         self._unchecked_rows = 0
         return connection
 
@@ -321,7 +205,7 @@ class GroupWriter:
             connection.close()
         fault: Exception = error
         while True:
-            self._loop.call_soon_threadsafe(self._changed, _describe(fault))
+            self._loop.call_soon_threadsafe(self.changed, _describe(fault))
             last_try = self._stopping.is_set()
             if last_try and self._backoff.failures:
                 raise StoreError(f"what was pending is not stored: {_describe(fault)}") from fault
@@ -334,31 +218,23 @@ class GroupWriter:
                 fault = again
 
 
-def _transact(connection: sqlite3.Connection, group: list[_Request]) -> list[_Outcome]:
+def _transact(connection: sqlite3.Connection, group: list[Request]) -> list[Outcome]:
     connection.execute("BEGIN IMMEDIATE")
     outcomes = [_attempt(connection, request) for request in group]
     connection.execute("COMMIT")
     return outcomes
 
 
-def _attempt(connection: sqlite3.Connection, request: _Request) -> _Outcome:
+def _attempt(connection: sqlite3.Connection, request: Request) -> Outcome:
     connection.execute("SAVEPOINT request")
     try:
         value = request.operation(connection)
     except _REQUEST_FAULTS as error:
         connection.execute("ROLLBACK TO request")
         connection.execute("RELEASE request")
-        return _Outcome(request, error=_refusal(error))
+        return Outcome(request, error=refusal(error))
     connection.execute("RELEASE request")
-    return _Outcome(request, value=value)
-
-
-def _refusal(error: Exception) -> StoreError:
-    if isinstance(error, StoreError):
-        return error
-    refusal = StoreError(f"the store refuses what was written: {error}; nothing of it is stored")
-    refusal.__cause__ = error
-    return refusal
+    return Outcome(request, value=value)
 
 
 def _describe(fault: Exception) -> str:

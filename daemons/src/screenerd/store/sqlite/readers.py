@@ -12,8 +12,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
-from screenerd.store.connect import damaged, is_damage, open_reader
 from screenerd.store.port import StoreError
+from screenerd.store.sqlite.connect import damaged, is_damage, open_reader
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from screenerd.store.audit import HOUR_MS, hour_of
-from screenerd.store.queries import exchanges, journalled, oldest_minutes
 from screenerd.store.rows import Row
+from screenerd.store.sqlite.queries import exchanges, journalled, oldest_minutes
 
 BARS_KEPT: Final = 500
 """The newest bars of a timeframe of a symbol that stay."""

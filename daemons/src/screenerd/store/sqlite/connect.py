@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from screenerd.store.migrations import migrate
 from screenerd.store.port import StoreError
+from screenerd.store.sqlite.migrations import migrate
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 _WAL_BYTES_KEPT: Final = 16 * 1024 * 1024

@@ -14,9 +14,10 @@ from typing import Final, Self
 
 from screenerd.clock import Clock
 from screenerd.model import Alert, AlertScore, RuleSwitch
-from screenerd.store import queries, writes
 from screenerd.store.audit import HOUR_MS, Span, hour_of
-from screenerd.store.connect import (
+from screenerd.store.port import Delivery, Settings, StoreError, StoreHealth
+from screenerd.store.sqlite import queries, writes
+from screenerd.store.sqlite.connect import (
     Connect,
     damaged,
     is_damage,
@@ -24,12 +25,11 @@ from screenerd.store.connect import (
     open_checked,
     open_writer,
 )
-from screenerd.store.lock import FileLock
-from screenerd.store.port import Delivery, Settings, StoreError, StoreHealth
-from screenerd.store.reader import SqliteReader
-from screenerd.store.retention import STEP_ROWS, delete_some, outdated
-from screenerd.store.writer import Files, GroupWriter
-from screenerd.store.writes import Counts, Item
+from screenerd.store.sqlite.lock import FileLock
+from screenerd.store.sqlite.reader import SqliteReader
+from screenerd.store.sqlite.retention import STEP_ROWS, delete_some, outdated
+from screenerd.store.sqlite.writer import Files, GroupWriter
+from screenerd.store.sqlite.writes import Counts, Item
 
 _AUDIT_STEP_MS: Final = 6 * HOUR_MS
 
