@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from screenerd.store.port import StoreError
-from screenerd.store.sqlite.migrations import MIGRATIONS, Migration, applied_numbers, migrate
+from screenerd.store.schema import MIGRATIONS, Migration
+from screenerd.store.sqlite.migrations import applied_numbers, migrate
 
 TABLES = {
     "candles_1m",

@@ -38,11 +38,11 @@ from screenerd.model import (
 )
 from screenerd.store import group
 from screenerd.store.audit import HOUR_MS
+from screenerd.store.kept import BARS_KEPT
 from screenerd.store.port import AuditRow, Delivery, Store, StoreError
 from screenerd.store.sqlite import SqliteStore, writes
 from screenerd.store.sqlite.connect import open_reader, open_writer
 from screenerd.store.sqlite.readers import Readers
-from screenerd.store.sqlite.retention import BARS_KEPT
 
 pytestmark = pytest.mark.asyncio
 

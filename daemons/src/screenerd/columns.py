@@ -1,4 +1,4 @@
-"""Candles as the engine takes many of them at once: a column each. Pure."""
+"""Candles as the engine takes many of them at once, and metrics as it gives them. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,63 @@ CANDLE_COLUMNS = (
     "trades", "taker_buy_volume", "taker_buy_quote_volume", "source",
 )  # fmt: skip
 
+TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
+
+METRICS = {
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+    "volume": "volume",
+    "quote_volume": "quote_volume",
+    "change_pct": "change",
+    "vwap": "vwap",
+    "vcp": "vcp",
+    "volume_ratio": "volume_ratio",
+    "rsi_14": "rsi",
+    "macd": "macd",
+    "macd_signal": "macd_signal",
+    "bb_upper": "bb_upper",
+    "bb_middle": "bb_middle",
+    "bb_lower": "bb_lower",
+    "fib_r3": "fib_r3",
+    "fib_r2": "fib_r2",
+    "fib_r1": "fib_r1",
+    "fib_pivot": "fib_pivot",
+    "fib_s1": "fib_s1",
+    "fib_s2": "fib_s2",
+    "fib_s3": "fib_s3",
+}
+"""What a timeframe's metrics are called outside, and in the engine."""
+
 
 def candles_frame(candles: Sequence[Candle]) -> pl.DataFrame:
     """A row a candle, in their order."""
     return pl.DataFrame(
         {name: [getattr(candle, name) for candle in candles] for name in CANDLE_COLUMNS}
+    )
+
+
+def metric(frame: pl.DataFrame, name: str, timeframe: str) -> pl.Expr:
+    """A metric of the engine; one that the engine does not have is never ready."""
+    column = f"{name}_{timeframe}"
+    return pl.col(column) if column in frame.columns else pl.lit(None, dtype=pl.Float64)
+
+
+def metric_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """A snapshot as rows: symbol, open_time, timeframe, and the metrics as they are called outside.
+
+    A row a symbol and timeframe.
+    """
+    return pl.concat(
+        frame.select(
+            "symbol",
+            "open_time",
+            pl.lit(timeframe).alias("timeframe"),
+            *(
+                metric(frame, inside, timeframe).cast(pl.Float64).alias(outside)
+                for outside, inside in METRICS.items()
+            ),
+        )
+        for timeframe in TIMEFRAMES
     )

@@ -13,37 +13,9 @@ import orjson
 import polars as pl
 
 from screener import Rule, RuleSet, margins
+from screenerd.columns import METRICS, TIMEFRAMES, metric
 from screenerd.model import HORIZONS, MINUTE_MS, Alert, HorizonScore, RuleScore
 from screenerd.switches import is_shadow
-
-TIMEFRAMES = ("5m", "15m", "1h", "4h", "8h", "1d")
-
-METRICS = {
-    "open": "open",
-    "high": "high",
-    "low": "low",
-    "close": "close",
-    "volume": "volume",
-    "quote_volume": "quote_volume",
-    "change_pct": "change",
-    "vwap": "vwap",
-    "vcp": "vcp",
-    "volume_ratio": "volume_ratio",
-    "rsi_14": "rsi",
-    "macd": "macd",
-    "macd_signal": "macd_signal",
-    "bb_upper": "bb_upper",
-    "bb_middle": "bb_middle",
-    "bb_lower": "bb_lower",
-    "fib_r3": "fib_r3",
-    "fib_r2": "fib_r2",
-    "fib_r1": "fib_r1",
-    "fib_pivot": "fib_pivot",
-    "fib_s1": "fib_s1",
-    "fib_s2": "fib_s2",
-    "fib_s3": "fib_s3",
-}
-"""What a timeframe's metrics are called outside, and in the engine."""
 
 ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
 """ISO 8601 with ms, as polars writes and reads it."""
@@ -137,8 +109,7 @@ def metrics(frame: pl.DataFrame) -> dict[str, bytes]:
     """The metrics of every symbol of a snapshot as JSON, by symbol."""
     timeframes = [
         pl.struct(
-            _column(frame, f"{inside}_{timeframe}").alias(outside)
-            for outside, inside in METRICS.items()
+            metric(frame, inside, timeframe).alias(outside) for outside, inside in METRICS.items()
         ).alias(timeframe)
         for timeframe in TIMEFRAMES
     ]
@@ -161,7 +132,7 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
             "price",
             pl.lit(timeframe).alias("timeframe"),
             *(
-                _column(frame, f"{inside}_{timeframe}").alias(outside)
+                metric(frame, inside, timeframe).alias(outside)
                 for outside, inside in METRICS.items()
             ),
         )
@@ -213,8 +184,3 @@ def alerts_table(alerts: list[dict[str, Any]]) -> pl.DataFrame:
 
 def _iso_column(ms: pl.Expr) -> pl.Expr:
     return ms.cast(pl.Datetime("ms")).dt.strftime(ISO)
-
-
-def _column(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """A metric of the engine; one that the engine does not have is never ready."""
-    return pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.Float64)

@@ -2,5 +2,6 @@
 
 `port` says what the roles ask for. `sqlite` is the store of one machine, `postgres` that of many;
 what both share stands here: `schema` the tables and their steps, `rows` and `audit` arithmetic,
-`items` what is written, `kept` how much stays, `group` how writes of many tasks become one.
+`items` what is written, `frames` what is read by
+the column, `kept` how much stays, `group` how writes of many tasks become one.
 """

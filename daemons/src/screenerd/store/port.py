@@ -15,6 +15,7 @@ from screenerd.model import (
     Candle,
     CandleBatch,
     DeadLetter,
+    Metrics,
     RuleScore,
     RuleSwitch,
 )
@@ -142,12 +143,13 @@ class Store(Protocol):
         """Whether writes are being committed, and how many rows wait."""
         ...
 
-    async def write(self, *items: CandleBatch | Alert | DeadLetter | Bars) -> None:
+    async def write(self, *items: CandleBatch | Alert | DeadLetter | Bars | Metrics) -> None:
         """Stores items; returns when they are committed.
 
         A closed candle is upserted by (exchange, symbol, open_time), gets its revision and a row in
         the journal; open ones are ignored. An alert that is there already is left as it is, but for
-        its state.
+        its state. Metrics are kept where the store is to keep them, by (exchange, symbol, open_time
+        of the newest minute, timeframe).
         """
         ...
 
@@ -188,11 +190,17 @@ class Store(Protocol):
         ...
 
     async def journal(
-        self, exchange: str, start: int, end: int, *, opens_from: int = 0
+        self,
+        exchange: str,
+        start: int,
+        end: int,
+        *,
+        opens_from: int = 0,
+        symbols: Sequence[str] | None = None,
     ) -> list[Candle]:
         """Every closed version received in [start, end) ms, in order of arrival.
 
-        Of minutes that open at `opens_from` or later, where it is given.
+        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
         """
         ...
 
@@ -200,8 +208,13 @@ class Store(Protocol):
         """The newest stored minute of every symbol, ms."""
         ...
 
-    async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
-        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
+    async def bars(
+        self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time.
+
+        Of these symbols, where they are given.
+        """
         ...
 
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
 from screenerd.store.audit import Held, Span, audit_symbol
+from screenerd.store.frames import BARS, MINUTES, STRETCHES
 from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.rows import (
     ALERT_COLUMNS,
@@ -49,7 +50,8 @@ _CANDLES_OF_ONE = (
 )
 _JOURNAL = (
     f"SELECT {CANDLE_COLUMNS} FROM candle_journal "  # noqa: S608
-    "WHERE exchange = ? AND received_at >= ? AND received_at < ? AND time >= ? ORDER BY id"
+    "WHERE exchange = ?1 AND received_at >= ?2 AND received_at < ?3 AND time >= ?4 "
+    "AND (?5 IS NULL OR symbol IN (SELECT value FROM json_each(?5))) ORDER BY id"
 )
 _TOLD_COLUMNS = f"{ALERT_COLUMNS}, {SENT_COLUMN}"
 _ALERTS = (
@@ -72,14 +74,6 @@ _UNSCORED = (
     "AND triggered_at <= ?4 AND NOT EXISTS (SELECT 1 FROM alert_scores AS s "
     "WHERE s.alert_id = a.id) ORDER BY triggered_at, id LIMIT ?5"
 )
-_FRAME = {
-    "symbol": pl.String,
-    "open_time": pl.Int64,
-    **dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume"), pl.Float64),
-    "trades": pl.Float64,
-    **dict.fromkeys(("taker_buy_volume", "taker_buy_quote_volume"), pl.Float64),
-    "source": pl.String,
-}
 _MINUTES = (
     "SELECT symbol, time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, "
     "taker_buy_quote_volume, source FROM candles_1m "
@@ -139,7 +133,7 @@ def minutes(
     rows: list[Row] = []
     for symbol in symbols:
         rows += connection.execute(_MINUTES, (exchange, symbol, start, end)).fetchall()
-    return pl.DataFrame(rows, schema=_FRAME, orient="row")
+    return pl.DataFrame(rows, schema=MINUTES, orient="row")
 
 
 def page(
@@ -180,10 +174,16 @@ def held(
 
 
 def journal(
-    connection: sqlite3.Connection, exchange: str, start: int, end: int, opens_from: int
+    connection: sqlite3.Connection,
+    exchange: str,
+    start: int,
+    end: int,
+    opens_from: int,
+    symbols: Sequence[str] | None,
 ) -> list[Candle]:
     """Every version received in [start, end) of minutes from `opens_from` on, as they arrived."""
-    found = connection.execute(_JOURNAL, (exchange, start, end, opens_from))
+    asked = (exchange, start, end, opens_from, _as_json(symbols))
+    found = connection.execute(_JOURNAL, asked)
     return [candle_from(row) for row in found]
 
 
@@ -238,15 +238,16 @@ def tracked(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:
     return {symbol: its[-1].start for symbol, its in spans.items() if its[-1].end is None}
 
 
-def bars(connection: sqlite3.Connection, exchange: str, timeframe: str) -> pl.DataFrame:
+def bars(
+    connection: sqlite3.Connection, exchange: str, timeframe: str, symbols: Sequence[str] | None
+) -> pl.DataFrame:
     """The bars of a length, by symbol and time."""
     found = connection.execute(
-        "SELECT symbol, time, close FROM bars WHERE exchange = ? AND timeframe = ? "
-        "ORDER BY symbol, time",
-        (exchange, timeframe),
+        "SELECT symbol, time, close FROM bars WHERE exchange = ?1 AND timeframe = ?2 "
+        "AND (?3 IS NULL OR symbol IN (SELECT value FROM json_each(?3))) ORDER BY symbol, time",
+        (exchange, timeframe, _as_json(symbols)),
     )
-    schema = {"symbol": pl.String, "open_time": pl.Int64, "close": pl.Float64}
-    return pl.DataFrame(found.fetchall(), schema=schema, orient="row")
+    return pl.DataFrame(found.fetchall(), schema=BARS, orient="row")
 
 
 def newest_bars(connection: sqlite3.Connection, exchange: str) -> dict[tuple[str, str], int]:
@@ -292,9 +293,9 @@ def alert_page(
     alerts = [alert_from(row) for row in found]
     held: list[tuple[str]] = []
     if named:
-        ids = orjson.dumps(named).decode()
         held = connection.execute(
-            "SELECT id FROM alert_history WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+            "SELECT id FROM alert_history WHERE id IN (SELECT value FROM json_each(?))",
+            (_as_json(named),),
         ).fetchall()
     return AlertPage(alerts, total, offset, frozenset(row[0] for row in held))
 
@@ -359,7 +360,7 @@ def stretches(
     rows: list[Row] = []
     for span in spans:
         rows += connection.execute(_STRETCH, (exchange, *span)).fetchall()
-    return pl.DataFrame(rows, schema=dict(list(_FRAME.items())[:6]), orient="row")
+    return pl.DataFrame(rows, schema=STRETCHES, orient="row")
 
 
 def dead(connection: sqlite3.Connection, channel: str) -> list[Delivery]:
@@ -440,6 +441,10 @@ def _recorded(
         (exchange, start, end),
     )
     return [audit_from(row) for row in found]
+
+
+def _as_json(names: Sequence[str] | None) -> str | None:
+    return None if names is None else orjson.dumps(list(names)).decode()
 
 
 def _exchanges(connection: sqlite3.Connection, table: str) -> list[str]:

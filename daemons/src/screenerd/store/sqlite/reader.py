@@ -100,14 +100,27 @@ class SqliteReader:
         )
 
     async def journal(
-        self, exchange: str, start: int, end: int, *, opens_from: int = 0
+        self,
+        exchange: str,
+        start: int,
+        end: int,
+        *,
+        opens_from: int = 0,
+        symbols: Sequence[str] | None = None,
     ) -> list[Candle]:
         """Every closed version that was taken and received in [start, end), as they arrived.
 
-        Of minutes that open at `opens_from` or later, where it is given.
+        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
         """
         return await self._readers.run(
-            partial(queries.journal, exchange=exchange, start=start, end=end, opens_from=opens_from)
+            partial(
+                queries.journal,
+                exchange=exchange,
+                start=start,
+                end=end,
+                opens_from=opens_from,
+                symbols=symbols,
+            )
         )
 
     async def marks(self, exchange: str) -> tuple[int, int]:
@@ -126,10 +139,15 @@ class SqliteReader:
         """At most so many alerts stored after a mark, in order, and the next mark."""
         return await self._readers.run(partial(queries.alerts_after, mark=mark, limit=limit))
 
-    async def bars(self, exchange: str, timeframe: str) -> pl.DataFrame:
-        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time."""
+    async def bars(
+        self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time.
+
+        Of these symbols, where they are given.
+        """
         return await self._readers.run(
-            partial(queries.bars, exchange=exchange, timeframe=timeframe)
+            partial(queries.bars, exchange=exchange, timeframe=timeframe, symbols=symbols)
         )
 
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from screenerd.store.audit import HOUR_MS, hour_of
+from screenerd.store.kept import AUDIT_HOURS, BARS_KEPT
 from screenerd.store.rows import Row
 from screenerd.store.sqlite.queries import exchanges, journalled, oldest_minutes
 
-BARS_KEPT: Final = 500
-"""The newest bars of a timeframe of a symbol that stay."""
-
 STEP_ROWS: Final = 2_000
 """Rows that one transaction deletes: a few milliseconds, so that candles need not wait."""
-
-AUDIT_HOURS: Final = 30 * 24
-"""How long the audit remembers hours whose candles are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +27,10 @@ class Deletion:
 _OLD_CANDLES = (
     "DELETE FROM candles_1m WHERE exchange = ?1 AND symbol = ?2 AND time IN (SELECT time "
     "FROM candles_1m WHERE exchange = ?1 AND symbol = ?2 AND time < ?3 ORDER BY time LIMIT ?4)"
+)
+_OLD_METRICS = (
+    "DELETE FROM metrics_calculated WHERE (exchange, symbol, time, timeframe) IN "
+    "(SELECT exchange, symbol, time, timeframe FROM metrics_calculated WHERE time < ?1 LIMIT ?2)"
 )
 _OLD_JOURNAL = (
     "DELETE FROM candle_journal WHERE id IN (SELECT id FROM candle_journal "
@@ -79,6 +78,7 @@ def outdated(connection: sqlite3.Connection, cutoff: int, scores_cutoff: int) ->
         *_candle_deletions(connection, cutoff),
         *(Deletion(_OLD_JOURNAL, (e, cutoff)) for e in journalled(connection)),
         *_bar_deletions(connection),
+        Deletion(_OLD_METRICS, (cutoff,)),
         Deletion(_OLD_ALERTS, (cutoff,)),
         Deletion(_OLD_DELIVERIES, (cutoff,)),
         Deletion(_OLD_LETTERS, (cutoff,)),

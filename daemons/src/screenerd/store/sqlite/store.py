@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from screenerd.clock import Clock
-from screenerd.model import Alert, AlertScore, RuleSwitch
+from screenerd.model import Alert, AlertScore, Metrics, RuleSwitch
 from screenerd.store.audit import HOUR_MS, Span, hour_of
+from screenerd.store.items import Counts, Item, weight
 from screenerd.store.port import Delivery, Settings, StoreError, StoreHealth
 from screenerd.store.sqlite import queries, writes
 from screenerd.store.sqlite.connect import (
@@ -29,7 +30,6 @@ from screenerd.store.sqlite.lock import FileLock
 from screenerd.store.sqlite.reader import SqliteReader
 from screenerd.store.sqlite.retention import STEP_ROWS, delete_some, outdated
 from screenerd.store.sqlite.writer import Files, GroupWriter
-from screenerd.store.sqlite.writes import Counts, Item
 
 _AUDIT_STEP_MS: Final = 6 * HOUR_MS
 
@@ -53,6 +53,7 @@ class SqliteStore(SqliteReader):
         *,
         retention_hours: float = 48,
         scores_days: float = 30,
+        metrics: bool = False,
         commit_after: float = 0.025,
         queue_rows: int = 100_000,
         connect: Connect = open_writer,
@@ -64,6 +65,7 @@ class SqliteStore(SqliteReader):
             clock: tells which minutes are over, and when something happened.
             retention_hours: how old candles, alerts and the like grow before `prune` drops them.
             scores_days: how old scores of alerts grow before `prune` drops them.
+            metrics: whether metrics are kept, which can be computed again from candles.
             commit_after: seconds the first pending row waits for others, at least 0.
             queue_rows: rows that may wait for a commit; a write beyond that waits to be queued.
             connect: opens the file for writing.
@@ -83,6 +85,7 @@ class SqliteStore(SqliteReader):
         self._connect = connect
         self._retention_ms = round(retention_hours * HOUR_MS)
         self._scores_ms = round(scores_days * 24 * HOUR_MS)
+        self._metrics = metrics
         self._counts = Counts()
         self._lock = FileLock(self._path)
         self._writer = GroupWriter(
@@ -146,9 +149,10 @@ class SqliteStore(SqliteReader):
         Raises:
             StoreError: an item is refused, or the store has stopped; none of the items is stored.
         """
-        rows = writes.weight(items)
+        kept = [item for item in items if self._metrics or not isinstance(item, Metrics)]
+        rows = weight(kept)
         if rows:
-            counts = await self._writer.run(partial(self._write, items=items), rows=rows)
+            counts = await self._writer.run(partial(self._write, items=kept), rows=rows)
             self._counts.add(counts)
 
     def _write(self, connection: sqlite3.Connection, items: Sequence[Item]) -> Counts:

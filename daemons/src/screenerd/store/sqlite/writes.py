@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Final
 
 import orjson
 
+from screenerd.columns import METRICS, metric_rows
 from screenerd.model import (
     Alert,
     AlertScore,
@@ -20,9 +19,12 @@ from screenerd.model import (
     Candle,
     CandleBatch,
     DeadLetter,
+    Metrics,
     RuleSwitch,
 )
 from screenerd.store.audit import Span
+from screenerd.store.items import Counts, Item
+from screenerd.store.kept import DEAD_LETTERS_KEPT
 from screenerd.store.port import AuditRow, Delivery, Settings, StoreError
 from screenerd.store.rows import (
     ALERT_COLUMNS,
@@ -40,36 +42,6 @@ from screenerd.store.rows import (
     next_revision,
     score_row,
 )
-
-Item = CandleBatch | Alert | DeadLetter | Bars
-"""What `Store.write` takes."""
-
-DEAD_LETTERS_KEPT: Final = 10_000
-"""The newest dead letters that stay; a feed gone mad must not fill the disk."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of the closed candles that were written.
-
-    Attributes:
-        new: minutes that were not stored before.
-        revised: minutes whose values were replaced.
-        improved: equal minutes for which a better source was recorded.
-        duplicate: equal minutes that changed nothing.
-        outranked: different values from a worse source, which were not stored.
-    """
-
-    new: int = 0
-    revised: int = 0
-    improved: int = 0
-    duplicate: int = 0
-    outranked: int = 0
-
-    def add(self, other: Counts) -> None:
-        """Adds what another one counted."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 def _marks(columns: str) -> str:
@@ -104,6 +76,10 @@ _DEAD_LETTER = (
     "WHERE NOT EXISTS (SELECT 1 FROM dead_letters "
     "WHERE received_at = ?2 AND exchange = ?1 AND reason = ?3 AND frame = ?4)"
 )
+_METRICS = (
+    f"REPLACE INTO metrics_calculated (exchange, symbol, time, timeframe, {', '.join(METRICS)}) "  # noqa: S608
+    f"VALUES ({', '.join('?' * (4 + len(METRICS)))})"
+)
 
 
 def write_items(connection: sqlite3.Connection, items: Iterable[Item], now: int) -> Counts:
@@ -119,24 +95,11 @@ def write_items(connection: sqlite3.Connection, items: Iterable[Item], now: int)
                 _write_dead_letter(connection, item)
             case Bars():
                 _write_bars(connection, item)
+            case Metrics():
+                _write_metrics(connection, item)
             case _:
                 raise StoreError(f"the store cannot keep a {type(item).__name__}")
     return counts
-
-
-def weight(items: Iterable[Item]) -> int:
-    """How many rows items come to, for the bound of the queue."""
-    return sum(map(_rows_of, items))
-
-
-def _rows_of(item: Item) -> int:
-    match item:
-        case CandleBatch():
-            return len(item.candles)
-        case Bars():
-            return len(item.closes)
-        case _:
-            return 1
 
 
 def write_alert(connection: sqlite3.Connection, alert: Alert, now: int) -> None:
@@ -215,6 +178,11 @@ def _write_bars(connection: sqlite3.Connection, bars: Bars) -> None:
         "ON CONFLICT (exchange, timeframe, symbol, time) DO UPDATE SET close = excluded.close",
         [(bars.exchange, bars.timeframe, bars.symbol, *bar) for bar in bars.closes],
     )
+
+
+def _write_metrics(connection: sqlite3.Connection, metrics: Metrics) -> None:
+    rows = metric_rows(metrics.frame).iter_rows()
+    connection.executemany(_METRICS, ((metrics.exchange, *row) for row in rows))
 
 
 def enqueue(
