@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Cluster:
     async def ready(self, *names: str) -> None:
         """Waits until every process of these roles, or of all, says that it is ready."""
         for role in [one for one in self.roles if not names or one.name in names]:
-            await self.until(lambda role=role: self._is_ready(role))
+            await self.until(partial(self._is_ready, role))
 
     async def _is_ready(self, role: Role) -> bool:
         assert role.alive, self.log(role)
@@ -170,7 +171,7 @@ class Cluster:
         async with self.store() as store:
             newest = await store.newest("binance")
         minute = until - MINUTE_MS
-        return len(newest) == len(self.exchange.market.symbols()) and min(newest.values()) >= minute
+        return len(newest) == len(self.market.contracts) and min(newest.values()) >= minute
 
     async def promise(self, until: int) -> Promise:
         """What the store has to hold by the end."""

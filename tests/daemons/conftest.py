@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from databases import fresh_database
+from store_places import KINDS, Place, PostgresPlace, SqlitePlace
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +25,13 @@ def recorded() -> Path:
     if not folder.is_dir():
         pytest.skip("recorded frames are not beside this checkout (../shared/data/messages)")
     return folder
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where an empty store of each kind can be opened."""
+    if request.param == "sqlite":
+        yield SqlitePlace(tmp_path / "s.db")
+        return
+    with fresh_database() as url:
+        yield PostgresPlace(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> 
                 status, told = await it.get("/api/alerts?limit=1000")
                 assert status == 200
                 metrics = (await it.get("/api/metrics"))[1]
-                assert {one["symbol"] for one in metrics} == set(it.market.symbols)
+                assert {one["symbol"] for one in metrics} == {
+                    one.symbol for one in it.market.contracts
+                }
                 heard = Counter(client.heard)
             promise = await it.promise(until)
         async with it.store() as store:
@@ -84,7 +87,7 @@ async def test_workers_become_more_and_fewer_and_one_dies(tmp_path: Path) -> Non
                 for workers in (4, 2):
                     await rescale(config, workers)
                     until = next_minute(it, 3)
-                    await it.until(lambda until=until: it.complete(until))
+                    await it.until(partial(it.complete, until))
                     await it.until(lambda: _healthy(it))
                 until = next_minute(it, 2)
                 await it.until(lambda: it.complete(until))

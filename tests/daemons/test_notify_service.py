@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_target import FakeTarget, fake_target
 from scripted import MovedClock
-from test_store_sqlite import NOW, alert
+from store_values import NOW, alert
 
 from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock

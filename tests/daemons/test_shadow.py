@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from fake_target import fake_target
 from served import serving
+from store_values import NOW, alert
 from test_notify_service import hook, ids, notifying, until
-from test_store_sqlite import NOW, alert
 
 from screenerd.store.port import AlertFilter
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import START, candle
-from test_store_sqlite import NOW, alert
+from store_values import NOW, alert
 
 from screenerd.clock import SystemClock
 from screenerd.model import MINUTE_MS, CandleBatch, RuleSwitch

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from screener.history.precedence import RANKS
-from screenerd.model import HORIZONS, Alert, AlertScore, Candle, Stamps
+from screenerd.model import HORIZONS, Alert, AlertScore, Candle, HorizonScore, Stamps
 from screenerd.store.port import AuditRow, Delivery
 
 Row = tuple[Any, ...]
@@ -189,6 +189,21 @@ def score_row(score: AlertScore) -> Row:
         *score.returns,
         *score.mfe,
         *score.mae,
+    )
+
+
+def horizon_score(figures: Sequence[Any], median: float | None) -> HorizonScore:
+    """A horizon's figures: n, missing, hit rate, mean, gained, lost, mfe, mae."""
+    n, missing, hit_rate, mean, gained, lost, mfe, mae = figures
+    return HorizonScore(
+        n=n,
+        missing=missing,
+        hit_rate=hit_rate,
+        mean=mean,
+        median=median,
+        profit_factor=gained / lost if lost > 0 else None,
+        mfe=mfe,
+        mae=mae,
     )
 
 

@@ -9,7 +9,7 @@ import sqlite3
 from typing import Final
 
 from screenerd.model import HORIZONS, HorizonScore, RuleScore
-from screenerd.store.rows import Row
+from screenerd.store.rows import horizon_score
 
 _WHICH: Final = "FROM alert_scores WHERE triggered_at >= ?1 AND (?2 IS NULL OR alert_type = ?2)"
 _RULES: Final = (
@@ -38,22 +38,8 @@ def scorecard(connection: sqlite3.Connection, since: int, rule: str | None) -> d
     for horizon in HORIZONS:
         medians = dict(connection.execute(_MEDIANS.format(horizon), asked).fetchall())
         for row in connection.execute(_FIGURES.format(horizon), asked):
-            found.setdefault(row[0], {})[horizon] = _score(row[1:], medians.get(row[0]))
+            found.setdefault(row[0], {})[horizon] = horizon_score(row[1:], medians.get(row[0]))
     return {
         name: RuleScore(alerts, versions, first, last, found[name])
         for name, alerts, versions, first, last in connection.execute(_RULES, asked)
     }
-
-
-def _score(figures: Row, median: float | None) -> HorizonScore:
-    n, missing, hit_rate, mean, gained, lost, mfe, mae = figures
-    return HorizonScore(
-        n=n,
-        missing=missing,
-        hit_rate=hit_rate,
-        mean=mean,
-        median=median,
-        profit_factor=gained / lost if lost > 0 else None,
-        mfe=mfe,
-        mae=mae,
-    )

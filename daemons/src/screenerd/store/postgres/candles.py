@@ -1,0 +1,127 @@
+"""Candles into the table: copied beside it, compared with what is held, and the better ones taken.
+
+The rules are those of `screenerd.store.rows`, on all rows of a batch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from screener.history.precedence import RANKS, VALUES
+from screenerd.model import Candle, CandleBatch
+from screenerd.store.items import Counts
+from screenerd.store.postgres.connect import Connection
+from screenerd.store.postgres.divided import day_of, make_days
+from screenerd.store.postgres.values import timed
+from screenerd.store.rows import CANDLE_COLUMNS, OPTIONAL_VALUES, candle_row
+
+_TYPES: Final = (
+    "int8", "text", "timestamptz", *(["float8"] * 6), "int8", "float8", "float8", "text", "int8",
+    "timestamptz", "timestamptz",
+)  # fmt: skip
+_COLUMNS: Final = CANDLE_COLUMNS.split(", ")
+_TIMES: Final = tuple(_COLUMNS.index(name) for name in ("time", "event_time", "received_at"))
+
+_STAGE: Final = (
+    "CREATE TEMP TABLE IF NOT EXISTS staged_candles ON COMMIT DELETE ROWS AS "  # noqa: S608
+    f"SELECT 0::bigint AS place, {CANDLE_COLUMNS} FROM candles_1m WITH NO DATA"
+)
+_COPY: Final = f"COPY staged_candles (place, {CANDLE_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+
+_AGREES: Final = " AND ".join(
+    f"(s.{name} IS NULL OR s.{name} IS NOT DISTINCT FROM {{0}}.{name})" for name in VALUES
+)
+_RANK: Final = "array_position(ARRAY[{}], {{}}.source)".format(
+    ", ".join(f"'{source}'" for source in sorted(RANKS, key=RANKS.__getitem__))
+)
+_BETTER: Final = f"{_RANK.format('s')} - {_RANK.format('h')}"
+# The very same arrival, told twice, must not undo what came after it.
+_CAME_BEFORE: Final = (
+    "s.received_at <> 'epoch' AND EXISTS (SELECT 1 FROM candle_journal AS j "  # noqa: S608
+    "WHERE j.exchange = %(exchange)s AND j.received_at = s.received_at AND j.symbol = s.symbol "
+    f"AND j.time = s.time AND j.source = s.source AND {_AGREES.format('j')})"
+)
+_CHANGE: Final = (
+    f"CASE WHEN h.source IS NULL THEN 'new' "
+    f"WHEN {_AGREES.format('h')} THEN CASE WHEN {_BETTER} > 0 THEN 'improved' ELSE 'duplicate' END "
+    f"WHEN {_BETTER} < 0 THEN 'outranked' "
+    f"WHEN {_CAME_BEFORE} THEN 'duplicate' ELSE 'revised' END"
+)
+
+
+def _taken(column: str) -> str:
+    """What of a column is stored: what is held keeps what the better version does not know."""
+    if column in OPTIONAL_VALUES:
+        return f"coalesce(s.{column}, h.{column})"
+    if column == "revision":
+        return (
+            "CASE WHEN h.source IS NULL THEN 0 "
+            f"ELSE h.revision + (h.source <> 'synthetic' AND NOT ({_AGREES.format('h')}))::int END"
+        )
+    if column in ("event_time", "received_at"):
+        kept = f"h.source IS NOT NULL AND {_AGREES.format('h')}"
+        return f"CASE WHEN {kept} THEN h.{column} ELSE s.{column} END"
+    return f"s.{column}"
+
+
+_JUDGED: Final = (
+    f"SELECT s.place, {_CHANGE} AS change, "  # noqa: S608
+    + ", ".join(f"{_taken(name)} AS {name}" for name in _COLUMNS)
+    + " FROM staged_candles AS s LEFT JOIN candles_1m AS h ON h.exchange = %(exchange)s "
+    "AND h.symbol = s.symbol AND h.time = s.time"
+)
+_MERGE: Final = (
+    f"WITH judged AS MATERIALIZED ({_JUDGED}), taken AS ("  # noqa: S608
+    f"INSERT INTO candles_1m (exchange, {CANDLE_COLUMNS}) "
+    f"SELECT %(exchange)s, {CANDLE_COLUMNS} FROM judged "
+    "WHERE change IN ('new', 'improved', 'revised') "
+    "ON CONFLICT (exchange, symbol, time) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("symbol", "time"))
+    + f"), told AS (INSERT INTO candle_journal (exchange, {CANDLE_COLUMNS}) "
+    f"SELECT %(exchange)s, {CANDLE_COLUMNS} FROM judged WHERE change IN ('new', 'revised') "
+    "ORDER BY place) SELECT change, count(*) FROM judged GROUP BY change"
+)
+
+
+async def write_candles(connection: Connection, batch: CandleBatch, *, by_day: bool) -> Counts:
+    """Stores the closed candles of a batch, and journals the versions that were taken."""
+    counts = Counts()
+    closed = [candle for candle in batch.candles if candle.closed]
+    if not closed:
+        return counts
+    if by_day:
+        times = {day_of(candle.open_time) for candle in closed}
+        await make_days(connection, "candles_1m", times)
+        arrivals = {day_of(candle.received_at) for candle in closed}
+        await make_days(connection, "candle_journal", arrivals)
+    await connection.execute(_STAGE.encode())
+    for versions in _one_a_minute(closed):
+        counts.add(await _merge(connection, batch.exchange, versions))
+    return counts
+
+
+def _one_a_minute(candles: Iterable[Candle]) -> Iterator[list[Candle]]:
+    """Candles in their order, in runs that have no minute twice: nearly always one."""
+    run: list[Candle] = []
+    seen: set[tuple[str, int]] = set()
+    for candle in candles:
+        key = (candle.symbol, candle.open_time)
+        if key in seen:
+            yield run
+            run, seen = [], set()
+        seen.add(key)
+        run.append(candle)
+    yield run
+
+
+async def _merge(connection: Connection, exchange: str, candles: list[Candle]) -> Counts:
+    cursor = connection.cursor()
+    async with cursor.copy(_COPY.encode()) as copy:
+        copy.set_types(_TYPES)
+        for place, candle in enumerate(candles):
+            await copy.write_row((place, *timed(candle_row(candle, 0), *_TIMES)))
+    found = await cursor.execute(_MERGE.encode(), {"exchange": exchange})
+    counts = Counts(**dict(await found.fetchall()))
+    await cursor.execute("DELETE FROM staged_candles")
+    return counts

@@ -1,0 +1,298 @@
+"""What is written: each function runs inside a transaction that somebody else began.
+
+All of them may run twice on the same arguments and leave what one run leaves, because a commit
+whose answer was lost is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Final
+
+import orjson
+
+from screenerd.columns import METRICS, metric_rows
+from screenerd.model import (
+    Alert,
+    AlertScore,
+    Bars,
+    CandleBatch,
+    DeadLetter,
+    Metrics,
+    RuleSwitch,
+)
+from screenerd.store.audit import Span
+from screenerd.store.items import Counts, Item
+from screenerd.store.kept import DEAD_LETTERS_KEPT
+from screenerd.store.port import AuditRow, Delivery, Settings, StoreError
+from screenerd.store.postgres.candles import write_candles
+from screenerd.store.postgres.connect import Connection
+from screenerd.store.postgres.divided import day_of, make_days
+from screenerd.store.postgres.values import Ms, optional, timed
+from screenerd.store.rows import (
+    ALERT_COLUMNS,
+    SCORE_COLUMNS,
+    alert_row,
+    audit_row,
+    score_row,
+)
+
+_ALERT_TIMES: Final = (ALERT_COLUMNS.split(", ").index("triggered_at"),)
+_SCORE_TIMES: Final = (SCORE_COLUMNS.split(", ").index("triggered_at"),)
+_AUDIT_TIMES: Final = (2,)
+
+
+@cache
+def _marks(columns: str) -> str:
+    return ", ".join(["%s"] * (columns.count(",") + 1))
+
+
+_ALERT = (
+    f"INSERT INTO alert_history ({ALERT_COLUMNS}) VALUES ({_marks(ALERT_COLUMNS)}) "  # noqa: S608
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state "
+    "WHERE alert_history.state = 'provisional'"
+)
+_DEAD_LETTER = (
+    "INSERT INTO dead_letters (exchange, received_at, reason, frame) "
+    "SELECT %(exchange)s, %(at)s, %(reason)s, %(frame)s WHERE NOT EXISTS ("
+    "SELECT 1 FROM dead_letters WHERE received_at = %(at)s AND exchange = %(exchange)s "
+    "AND reason = %(reason)s AND frame = %(frame)s)"
+)
+_METRIC_COLUMNS: Final = f"symbol, time, timeframe, {', '.join(METRICS)}"
+_METRIC_TYPES: Final = ("text", "timestamptz", "text", *(["float8"] * len(METRICS)))
+_STAGE_METRICS = (
+    "CREATE TEMP TABLE IF NOT EXISTS staged_metrics ON COMMIT DELETE ROWS AS "  # noqa: S608
+    f"SELECT {_METRIC_COLUMNS} FROM metrics_calculated WITH NO DATA"
+)
+_COPY_METRICS = f"COPY staged_metrics ({_METRIC_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_METRICS = (
+    f"INSERT INTO metrics_calculated (exchange, {_METRIC_COLUMNS}) "  # noqa: S608
+    f"SELECT %s, {_METRIC_COLUMNS} FROM staged_metrics "
+    "ON CONFLICT (exchange, symbol, time, timeframe) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in METRICS)
+)
+
+
+async def write_items(
+    connection: Connection, items: Iterable[Item], now: int, *, by_day: bool
+) -> Counts:
+    """Stores items in their order; alerts are stamped with the time."""
+    counts = Counts()
+    for item in items:
+        match item:
+            case CandleBatch():
+                counts.add(await write_candles(connection, item, by_day=by_day))
+            case Alert():
+                await write_alert(connection, item, now)
+            case DeadLetter():
+                await _write_dead_letter(connection, item)
+            case Bars():
+                await _write_bars(connection, item)
+            case Metrics():
+                await _write_metrics(connection, item, by_day=by_day)
+            case _:
+                raise StoreError(f"the store cannot keep a {type(item).__name__}")
+    return counts
+
+
+async def write_alert(connection: Connection, alert: Alert, now: int) -> None:
+    """Stores an alert; of one that is there already only a newer state."""
+    await connection.execute(_ALERT.encode(), timed(alert_row(alert.at(stored=now)), *_ALERT_TIMES))
+
+
+async def _write_dead_letter(connection: Connection, letter: DeadLetter) -> None:
+    await connection.execute(
+        _DEAD_LETTER.encode(),
+        {
+            "exchange": letter.exchange,
+            "at": Ms(letter.received_at),
+            "reason": letter.reason,
+            "frame": letter.frame,
+        },
+    )
+    await connection.execute(
+        "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - %s",
+        (DEAD_LETTERS_KEPT,),
+    )
+
+
+async def _write_bars(connection: Connection, bars: Bars) -> None:
+    await connection.execute(
+        "INSERT INTO bars (exchange, timeframe, symbol, time, close) "
+        "SELECT %s, %s, %s, * FROM unnest(%s::timestamptz[], %s::float8[]) "
+        "ON CONFLICT (exchange, timeframe, symbol, time) DO UPDATE SET close = excluded.close",
+        (
+            bars.exchange,
+            bars.timeframe,
+            bars.symbol,
+            [Ms(time) for time, _ in bars.closes],
+            [close for _, close in bars.closes],
+        ),
+    )
+
+
+async def _write_metrics(connection: Connection, metrics: Metrics, *, by_day: bool) -> None:
+    if by_day:
+        times = metrics.frame["open_time"].unique().to_list()
+        await make_days(connection, "metrics_calculated", {day_of(time) for time in times})
+    await connection.execute(_STAGE_METRICS.encode())
+    cursor = connection.cursor()
+    async with cursor.copy(_COPY_METRICS.encode()) as copy:
+        copy.set_types(_METRIC_TYPES)
+        for symbol, time, *values in metric_rows(metrics.frame).iter_rows():
+            await copy.write_row((symbol, Ms(time), *values))
+    await cursor.execute(_METRICS.encode(), (metrics.exchange,))
+    await cursor.execute("DELETE FROM staged_metrics")
+
+
+async def enqueue(connection: Connection, alert: Alert, channels: Sequence[str], now: int) -> None:
+    """Stores an alert and puts it into the outbox of every channel that does not have it."""
+    await write_alert(connection, alert, now)
+    await connection.execute(
+        "INSERT INTO outbox (alert_id, channel, next_try, created_at) "
+        "SELECT %(alert)s, channel, %(now)s, %(now)s "
+        "FROM unnest(%(channels)s::text[]) WITH ORDINALITY AS asked (channel, place) "
+        "ORDER BY place ON CONFLICT (alert_id, channel) DO NOTHING",
+        {"alert": alert.id, "channels": list(channels), "now": Ms(now)},
+    )
+
+
+async def write_scores(connection: Connection, scores: Iterable[AlertScore]) -> None:
+    """Keeps scores; of an alert that has one the first stands."""
+    await connection.cursor().executemany(
+        f"INSERT INTO alert_scores ({SCORE_COLUMNS}) VALUES ({_marks(SCORE_COLUMNS)}) "  # noqa: S608
+        "ON CONFLICT (alert_id) DO NOTHING".encode(),
+        [timed(score_row(score), *_SCORE_TIMES) for score in scores],
+    )
+
+
+async def first_seen(connection: Connection, name: str, now: int) -> int:
+    """When something was first heard of, which is now if it never was."""
+    await connection.execute(
+        "INSERT INTO first_seen (name, time) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
+        (name, Ms(now)),
+    )
+    found = await connection.execute(
+        "SELECT time FROM first_seen WHERE name = %s", (name,), binary=True
+    )
+    ((time,),) = await found.fetchall()
+    since: int = time
+    return since
+
+
+async def delivered(connection: Connection, delivery: Delivery, at: int) -> None:
+    """Marks a delivery as made, and its alert as sent if it is the first of it."""
+    done = await connection.execute(
+        "UPDATE outbox SET state = 'sent', sent_at = coalesce(sent_at, %s) WHERE id = %s",
+        (Ms(at), delivery.id),
+    )
+    _must_exist(done.rowcount, delivery)
+    await connection.execute(
+        "UPDATE alert_history SET webhook_sent = true, "
+        "webhook_sent_at = coalesce(webhook_sent_at, %s) WHERE id = %s",
+        (Ms(at), delivery.alert_id),
+    )
+
+
+async def postponed(connection: Connection, delivery: Delivery) -> None:
+    """Records a failed try; a delivery that was made stays made."""
+    done = await connection.execute(
+        "UPDATE outbox SET attempts = %s, next_try = %s, last_error = %s, "
+        "state = CASE state WHEN 'sent' THEN state ELSE %s END WHERE id = %s",
+        (
+            delivery.attempts,
+            Ms(delivery.next_try),
+            delivery.last_error,
+            delivery.state,
+            delivery.id,
+        ),
+    )
+    _must_exist(done.rowcount, delivery)
+
+
+async def set_tracking(connection: Connection, exchange: str, symbol: str, span: Span) -> None:
+    """Makes a span the truth about a symbol from its start on, as far as it reaches.
+
+    What was said about earlier minutes stays; so does a later span that it does not touch.
+    """
+    key = {
+        "exchange": exchange,
+        "symbol": symbol,
+        "since": Ms(span.start),
+        "until": optional(span.end),
+    }
+    await connection.execute(
+        "DELETE FROM tracking WHERE exchange = %(exchange)s AND symbol = %(symbol)s "
+        "AND since >= %(since)s "
+        "AND (%(until)s::timestamptz IS NULL OR since < %(until)s::timestamptz)",
+        key,
+    )
+    await connection.execute(
+        "UPDATE tracking SET until = %(since)s WHERE exchange = %(exchange)s "
+        "AND symbol = %(symbol)s AND since < %(since)s AND (until IS NULL OR until > %(since)s)",
+        key,
+    )
+    if span.end is None or span.end > span.start:
+        await connection.execute(
+            "INSERT INTO tracking (exchange, symbol, since, until) "
+            "VALUES (%(exchange)s, %(symbol)s, %(since)s, %(until)s) "
+            "ON CONFLICT (exchange, symbol, since) DO UPDATE SET until = excluded.until",
+            key,
+        )
+
+
+async def set_rule_switch(connection: Connection, switch: RuleSwitch) -> None:
+    """Changes a rule for everybody."""
+    config = orjson.dumps({"cooldown_ms": switch.cooldown_ms}).decode()
+    await connection.execute(
+        "INSERT INTO alert_rules (rule_type, enabled, config) VALUES (%s, %s, %s) "
+        "ON CONFLICT (rule_type) DO UPDATE SET enabled = excluded.enabled, "
+        "config = excluded.config",
+        (switch.rule, switch.enabled, config),
+    )
+
+
+async def set_user_switch(connection: Connection, user: str, switch: RuleSwitch) -> None:
+    """Changes a rule for one user."""
+    await connection.execute(
+        "INSERT INTO user_rules (user_id, rule_type, enabled, cooldown_ms) "
+        "VALUES (%s, %s, %s, %s) ON CONFLICT (user_id, rule_type) "
+        "DO UPDATE SET enabled = excluded.enabled, cooldown_ms = excluded.cooldown_ms",
+        (user, switch.rule, switch.enabled, switch.cooldown_ms),
+    )
+
+
+async def set_settings(connection: Connection, user: str, settings: Settings, now: int) -> None:
+    """Keeps what a user has chosen."""
+    await connection.execute(
+        "INSERT INTO user_settings "
+        "(user_id, selected_alerts, webhook_url, notification_enabled, updated_at) "
+        "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (user_id) DO UPDATE SET "
+        "selected_alerts = excluded.selected_alerts, webhook_url = excluded.webhook_url, "
+        "notification_enabled = excluded.notification_enabled, updated_at = excluded.updated_at",
+        (
+            user,
+            list(settings.selected_alerts),
+            settings.webhook_url,
+            settings.notification_enabled,
+            Ms(now),
+        ),
+    )
+
+
+async def record_audit(connection: Connection, exchange: str, rows: Iterable[AuditRow]) -> None:
+    """Keeps what an hour held for when its candles are gone; the first record stands."""
+    await connection.cursor().executemany(
+        "INSERT INTO audit (exchange, symbol, time, expected, held, absent, holes) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (exchange, time, symbol) DO NOTHING",
+        [timed(audit_row(exchange, row), *_AUDIT_TIMES) for row in rows],
+    )
+
+
+def _must_exist(rows: int, delivery: Delivery) -> None:
+    if rows == 0:
+        raise StoreError(
+            f"delivery {delivery.id} of alert {delivery.alert_id} to {delivery.channel} is not in "
+            "the outbox: it was pruned, or another store gave it out"
+        )
