@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 from killing import Left, Promise, SharedClock
 from nats_server import NatsServer
 from postgres_server import Postgres
@@ -23,7 +24,7 @@ from postgres_server import Postgres
 from screenerd.clock import SystemClock
 from screenerd.demo import DemoExchange, Market
 from screenerd.model import MINUTE_MS
-from screenerd.store.postgres import PostgresStore
+from screenerd.store.postgres.reader import PostgresReader
 
 ROLE = Path(__file__).with_name("clustered.py")
 ROLES = ("ingest", "screen", "persist", "notify", "serve")
@@ -177,13 +178,18 @@ class Cluster:
         """What the store has to hold by the end."""
         async with self.store() as store:
             tracked = await store.tracked("binance")
-            judged_from = await store.first_seen("screen:binance", 0)
-        return Promise(tracked, judged_from // MINUTE_MS * MINUTE_MS, until)
+        with psycopg.connect(self.database.url) as connection:
+            row = connection.execute(
+                "SELECT (extract(epoch FROM time) * 1000)::bigint FROM first_seen WHERE name = %s",
+                ["screen:binance"],
+            ).fetchone()
+        assert row is not None
+        return Promise(tracked, row[0], until)
 
     @contextlib.asynccontextmanager
-    async def store(self) -> AsyncIterator[PostgresStore]:
-        """The database, opened by the test."""
-        async with PostgresStore(self.database.url, SystemClock()) as store:
+    async def store(self) -> AsyncIterator[PostgresReader]:
+        """The database, for the test to read."""
+        async with PostgresReader(self.database.url, SystemClock()) as store:
             yield store
 
     async def left(self) -> Left:
@@ -282,7 +288,6 @@ async def clustered(
                 for number in range(count):
                     await it.start(name, number)
             yield it
-            await it.end()
         finally:
             for role in it.roles:
                 if role.alive:

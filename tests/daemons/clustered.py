@@ -1,5 +1,7 @@
-"""A process of one role, at the clock of the test that starts it: `clustered.py ROLE`, orders on
-standard input, one line of JSON."""
+"""A process of one role, at the clock of the test that starts it.
+
+`clustered.py ROLE`; its orders come on standard input, a line of JSON.
+"""
 
 from __future__ import annotations
 

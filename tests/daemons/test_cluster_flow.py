@@ -61,10 +61,8 @@ async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> 
                     one.symbol for one in it.market.contracts
                 }
                 heard = Counter(client.heard)
-            promise = await it.promise(until)
-        async with it.store() as store:
-            assert await store.candles("binance", None, 0, 1 << 52)
-        left = await it.left()
+            await it.end()
+            promise, left = await it.promise(until), await it.left()
     is_right(left, it, promise)
     assert len(left.alerts) > 100
     assert {one["id"] for one in told["alerts"]} <= {one.id for one in left.alerts}
@@ -93,8 +91,8 @@ async def test_workers_become_more_and_fewer_and_one_dies(tmp_path: Path) -> Non
                 await it.until(lambda: it.complete(until))
                 await asyncio.sleep(it.clock.real(60))
                 heard = Counter(client.heard)
-            promise = await it.promise(until)
-        left = await it.left()
+            await it.end()
+            promise, left = await it.promise(until), await it.left()
     is_right(left, it, promise)
     assert max(heard.values()) == 1
     first = min(one.triggered_at for one in left.alerts if (one.id, one.state) in heard)

@@ -1,4 +1,4 @@
-"""Shards: which symbols belong together, and who has which when the workers become more or fewer."""
+"""Shards: which symbols belong together, and who has which when workers come and go."""
 
 from __future__ import annotations
 
