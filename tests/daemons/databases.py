@@ -75,7 +75,7 @@ class Server:
         told = {
             "port": str(self.port),
             "listen_addresses": "'127.0.0.1'",
-            "unix_socket_directories": f"'{folder}'",
+            "unix_socket_directories": "''",
             "shared_buffers": "'16MB'",
             **settings,
         }

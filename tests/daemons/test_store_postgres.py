@@ -21,6 +21,7 @@ from screenerd.store.port import StoreError
 from screenerd.store.postgres import PostgresStore, connect, divided
 from screenerd.store.postgres.migrations import applied_numbers, migrate
 from screenerd.store.postgres.migrations import sql as as_sql
+from screenerd.store.postgres.values import adapt
 from screenerd.store.schema import MIGRATIONS, TABLES, Migration
 from screenerd.store.sqlite.migrations import migrate as migrate_file
 
@@ -65,7 +66,9 @@ class Mortal(psycopg.AsyncConnection[Any]):
 
 
 async def connected(url: str) -> Mortal:
-    return await Mortal.connect(url, autocommit=True)
+    connection = await Mortal.connect(url, autocommit=True)
+    adapt(connection)
+    return connection
 
 
 async def test_killed_before_any_statement_it_can_be_run_again(url: str) -> None:

@@ -84,13 +84,19 @@ async def connect_writer(address: Address) -> Connection:
         # A writer that has died half-way must not keep the others out.
         await connection.execute("SET idle_in_transaction_session_timeout = '30s'")
         await connection.execute("SET timezone = 'UTC'")
-        # What is staged is not known to the planner, which might read whole tables to join it.
-        await connection.execute("SET enable_hashjoin = off")
-        await connection.execute("SET enable_mergejoin = off")
     except BaseException:
         await close(connection)
         raise
     return connection
+
+
+async def seek(connection: Connection) -> None:
+    """Makes a connection look up by key what is staged, a row at a time.
+
+    Nobody has counted what is staged, and the planner might read whole tables to join it.
+    """
+    for way in ("hashjoin", "mergejoin", "material", "bitmapscan", "seqscan"):
+        await connection.execute(f"SET enable_{way} = off".encode())
 
 
 async def _refuse_loss(connection: Connection, address: Address) -> None:

@@ -120,13 +120,14 @@ async def _write_dead_letter(connection: Connection, letter: DeadLetter) -> None
 async def _write_bars(connection: Connection, bars: Bars) -> None:
     await connection.execute(
         "INSERT INTO bars (exchange, timeframe, symbol, time, close) "
-        "SELECT %s, %s, %s, * FROM unnest(%s::timestamptz[], %s::float8[]) "
+        "SELECT %s, %s, %s, 'epoch'::timestamptz + time * INTERVAL '1 millisecond', close "
+        "FROM unnest(%s::bigint[], %s::float8[]) AS given (time, close) "
         "ON CONFLICT (exchange, timeframe, symbol, time) DO UPDATE SET close = excluded.close",
         (
             bars.exchange,
             bars.timeframe,
             bars.symbol,
-            [Ms(time) for time, _ in bars.closes],
+            [time for time, _ in bars.closes],
             [close for _, close in bars.closes],
         ),
     )
