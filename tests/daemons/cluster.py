@@ -24,6 +24,7 @@ from postgres_server import Postgres
 from screenerd.clock import SystemClock
 from screenerd.demo import DemoExchange, Market
 from screenerd.model import MINUTE_MS
+from screenerd.store.port import StoreError
 from screenerd.store.postgres.reader import PostgresReader
 
 ROLE = Path(__file__).with_name("clustered.py")
@@ -169,8 +170,11 @@ class Cluster:
 
     async def complete(self, until: int) -> bool:
         """Whether every symbol's minutes that close by then are stored."""
-        async with self.store() as store:
-            newest = await store.newest("binance")
+        try:
+            async with self.store() as store:
+                newest = await store.newest("binance")
+        except StoreError:
+            return False
         minute = until - MINUTE_MS
         return len(newest) == len(self.market.contracts) and min(newest.values()) >= minute
 

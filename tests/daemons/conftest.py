@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from databases import fresh_database
+from databases import empty, fresh_database
 from store_places import KINDS, Place, PostgresPlace, SqlitePlace
 
 
@@ -27,11 +27,19 @@ def recorded() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """A database that tests empty; skips where no server answers."""
+    with fresh_database() as url:
+        yield url
+
+
 @pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Where an empty store of each kind can be opened."""
     if request.param == "sqlite":
         yield SqlitePlace(tmp_path / "s.db")
         return
-    with fresh_database() as url:
-        yield PostgresPlace(url)
+    url = request.getfixturevalue("database")
+    empty(url)
+    yield PostgresPlace(url)

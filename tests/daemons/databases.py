@@ -12,12 +12,15 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+
+from screenerd.store.postgres.values import adapt
+from screenerd.store.schema import TABLES
 
 SERVER = "postgresql://postgres@127.0.0.1:5432"
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
@@ -42,9 +45,22 @@ def fresh_database(server: str = SERVER) -> Iterator[str]:
 
 
 def ask(url: str, sql: str) -> list[Any]:
-    """The rows of a query."""
+    """The rows of a query; instants as ms, as the store has them."""
     with psycopg.connect(url, autocommit=True) as connection:
-        return connection.execute(sql.encode()).fetchall()
+        adapt(connection)
+        return connection.execute(sql.encode(), binary=True).fetchall()
+
+
+def empty(url: str) -> None:
+    """Takes all rows out of a store's database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        tables = [
+            table.name
+            for table in TABLES
+            if connection.execute("SELECT to_regclass(%s)", (table.name,)).fetchone() != (None,)
+        ]
+        if tables:
+            connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY".encode())
 
 
 class Server:
@@ -59,7 +75,7 @@ class Server:
         told = {
             "port": str(self.port),
             "listen_addresses": "'127.0.0.1'",
-            "unix_socket_directories": f"'{folder}'",
+            "unix_socket_directories": "''",
             "shared_buffers": "'16MB'",
             **settings,
         }
@@ -120,10 +136,8 @@ def own_server(**settings: str) -> Iterator[Server]:
         try:
             yield server
         finally:
-            try:
+            with suppress(subprocess.CalledProcessError):  # the test has killed it
                 server.stop()
-            except subprocess.CalledProcessError:
-                pass  # the test has killed it
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from store_places import Place
 from store_values import NOW, HandClock, alert, batch, candle, until
 
 from screener.history import precedence
-from screenerd.model import MINUTE_MS, Bars, Candle, DeadLetter, Source
+from screenerd.model import MINUTE_MS, Bars, Candle, DeadLetter, Metrics, Source
 from screenerd.store.audit import HOUR_MS
 from screenerd.store.kept import BARS_KEPT
 from screenerd.store.port import AuditRow, Delivery, Store, StoreError
@@ -504,3 +504,44 @@ async def test_the_audit_outlives_the_candles(place: Place) -> None:
             clock.now = NOW + minutes * MINUTE_MS
             assert await store.prune(clock.now) > 0
             assert await store.audit("x", NOW, NOW + HOUR_MS) == before
+
+
+async def test_bars_and_journal_of_some_symbols(place: Place) -> None:
+    async with place.opened() as store:
+        await store.write(*(Bars("x", name, "4h", ((NOW, 1.0),)) for name in "ABC"))
+        await store.write(batch(*(candle(name) for name in "CAB")))
+        assert (await store.bars("x", "4h", symbols=["C", "A"]))["symbol"].to_list() == ["A", "C"]
+        assert (await store.bars("x", "4h", symbols=[])).is_empty()
+        told = await store.journal("x", 0, NOW * 2, symbols=["A", "C", "D"])
+        assert [one.symbol for one in told] == ["C", "A"]
+        assert len(await store.journal("x", 0, NOW * 2, symbols=None)) == 3
+
+
+async def test_metrics_are_rows_of_a_timeframe(place: Place) -> None:
+    frame = pl.DataFrame(
+        {
+            "symbol": ["A", "币"],
+            "open_time": [NOW, NOW + MINUTE_MS],
+            "change_5m": [1.5, None],
+            "rsi_1d": [50.0, 60.0],
+        }
+    )
+    select = (
+        "SELECT symbol, time, timeframe, change_pct, rsi_14 FROM metrics_calculated "
+        "WHERE change_pct IS NOT NULL OR rsi_14 IS NOT NULL ORDER BY symbol, timeframe"
+    )
+    async with place.opened(metrics=True) as store:
+        await store.write(Metrics("x", frame))
+        await store.write(Metrics("x", frame.with_columns(change_5m=pl.lit(2.5))))
+        assert await place.rows("SELECT count(*) FROM metrics_calculated") == [(12,)]
+        assert await place.rows(select) == [
+            ("A", NOW, "1d", None, 50.0),
+            ("A", NOW, "5m", 2.5, None),
+            ("币", NOW + MINUTE_MS, "1d", None, 60.0),
+            ("币", NOW + MINUTE_MS, "5m", 2.5, None),
+        ]
+        assert await store.prune(NOW + 48 * HOUR_MS + 1) == 6
+        assert await place.rows("SELECT DISTINCT symbol FROM metrics_calculated") == [("币",)]
+    async with place.opened(metrics=False) as store:
+        await store.write(Metrics("x", frame))
+        assert await place.rows("SELECT count(*) FROM metrics_calculated") == [(6,)]

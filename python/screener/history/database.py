@@ -146,7 +146,7 @@ def load(
             if on_symbol is not None:
                 on_symbol(name)
             rows = minutes_of(store, name, start, end)
-            _refuse_impossible(rows, name)
+            refuse_impossible(rows, name)
             total.add(_load_symbol(connection, file, store.exchange, name, rows, now))
     with _refusing(file), closing(_reader(file)) as connection:
         for name in names:
@@ -296,7 +296,8 @@ def _verify(
         )
 
 
-def _refuse_impossible(rows: pl.DataFrame, symbol: str) -> None:
+def refuse_impossible(rows: pl.DataFrame, symbol: str) -> None:
+    """Refuses rows that no store may hold."""
     if rows["quote_volume"].null_count():
         raise DataError(
             reason=f"{symbol}: the quote volume of some minutes is unknown",

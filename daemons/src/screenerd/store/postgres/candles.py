@@ -81,7 +81,7 @@ _MERGE: Final = (
     "WHERE change IN ('new', 'improved', 'revised') "
     "ON CONFLICT (exchange, symbol, time) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("symbol", "time"))
-    + f"), told AS (INSERT INTO candle_journal (exchange, {CANDLE_COLUMNS}) "
+    + f"), told AS (INSERT INTO candle_journal (exchange, {CANDLE_COLUMNS}) "  # noqa: S608
     f"SELECT %(exchange)s, {CANDLE_COLUMNS} FROM judged WHERE change IN ('new', 'revised') "
     "ORDER BY place) SELECT change, count(*) FROM judged GROUP BY change"
 )

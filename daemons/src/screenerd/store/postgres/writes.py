@@ -120,8 +120,8 @@ async def _write_dead_letter(connection: Connection, letter: DeadLetter) -> None
 async def _write_bars(connection: Connection, bars: Bars) -> None:
     await connection.execute(
         "INSERT INTO bars (exchange, timeframe, symbol, time, close) "
-        "SELECT %s, %s, %s, 'epoch'::timestamptz + bar.ms * interval '1 millisecond', bar.close "
-        "FROM unnest(%s::int8[], %s::float8[]) AS bar (ms, close) "
+        "SELECT %s, %s, %s, 'epoch'::timestamptz + time * INTERVAL '1 millisecond', close "
+        "FROM unnest(%s::bigint[], %s::float8[]) AS given (time, close) "
         "ON CONFLICT (exchange, timeframe, symbol, time) DO UPDATE SET close = excluded.close",
         (
             bars.exchange,

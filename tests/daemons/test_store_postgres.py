@@ -1,0 +1,392 @@
+"""The PostgreSQL store's own: steps, days, and a server that is killed, away, locked or full."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from databases import Server, ask, fresh_database, own_server
+from store_values import NOW, HandClock, alert, batch, candle, until
+
+from screenerd.store.audit import HOUR_MS
+from screenerd.store.port import StoreError
+from screenerd.store.postgres import PostgresStore, connect, divided
+from screenerd.store.postgres.migrations import applied_numbers, migrate
+from screenerd.store.postgres.migrations import sql as as_sql
+from screenerd.store.postgres.values import adapt
+from screenerd.store.schema import MIGRATIONS, TABLES, Migration
+from screenerd.store.sqlite.migrations import migrate as migrate_file
+
+pytestmark = pytest.mark.asyncio
+
+ALL = [step.number for step in MIGRATIONS]
+DAY_MS = 24 * HOUR_MS
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A database of this test's own, as some make their tables."""
+    with fresh_database() as one:
+        yield one
+
+
+def opened(url: str, **options: Any) -> PostgresStore:
+    return PostgresStore(url, HandClock(), **{"commit_after": 0.005, **options})
+
+
+# Steps of the schema.
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class Mortal(psycopg.AsyncConnection[Any]):
+    """Breaks off before its n-th statement that changes something."""
+
+    left: int | None = None
+
+    async def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        """Counts what changes something."""
+        text = query.decode() if isinstance(query, bytes) else str(query)
+        if self.left is not None and not text.startswith("SELECT"):
+            if self.left == 0:
+                self.pgconn.finish()
+                raise Killed
+            self.left -= 1
+        return await super().execute(query, *arguments, **options)
+
+
+async def connected(url: str) -> Mortal:
+    connection = await Mortal.connect(url, autocommit=True)
+    adapt(connection)
+    return connection
+
+
+async def test_killed_before_any_statement_it_can_be_run_again(url: str) -> None:
+    kills, left, done = 0, 0, 0
+    while done < len(ALL):
+        connection = await connected(url)
+        connection.left = left
+        try:
+            await migrate(connection, 0)
+        except Killed:
+            kills += 1
+        async with await connected(url) as looking:
+            numbers = await applied_numbers(looking)
+        assert numbers == set(ALL[: len(numbers)])
+        left = 0 if len(numbers) > done else left + 1
+        done = len(numbers)
+    assert kills > sum(len(step.statements) for step in MIGRATIONS)
+    with fresh_database() as other:
+        async with await connected(other) as connection:
+            assert await migrate(connection, 0) == ALL
+        assert columns(other) == columns(url)
+
+
+async def test_two_processes_may_start_at_once(url: str) -> None:
+    async with opened(url) as one, opened(url) as two:
+        await asyncio.gather(one.write(batch(candle("A"))), two.write(batch(candle("B"))))
+        assert set(await one.newest("x")) == {"A", "B"}
+    async with await connected(url) as connection:
+        await connection.execute("DROP SCHEMA public CASCADE")
+        await connection.execute("CREATE SCHEMA public")
+    stores = [opened(url) for _ in range(3)]
+    await asyncio.gather(*(store.__aenter__() for store in stores))
+    await asyncio.gather(*(store.__aexit__(None, None, None) for store in stores))
+    assert ask(url, "SELECT count(*) FROM schema_migrations") == [(len(ALL),)]
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(url: str) -> None:
+    later = Migration(len(ALL) + 1, "later", ("CREATE TABLE later (a int)",))
+    async with await connected(url) as connection:
+        await migrate(connection, 0, (*MIGRATIONS, later))
+    before = columns(url)
+    with pytest.raises(StoreError, match=f"at step {later.number}.*up to {len(ALL)}.*newer"):
+        await opened(url).__aenter__()
+    assert columns(url) == before
+
+
+def columns(url: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for table, column in ask(
+        url,
+        "SELECT c.relname, a.attname FROM pg_class AS c JOIN pg_attribute AS a "
+        "ON a.attrelid = c.oid WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition "
+        "AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 ORDER BY 1, a.attnum",
+    ):
+        found.setdefault(table, []).append(column)
+    return found
+
+
+async def test_both_stores_have_the_same_tables_and_columns(url: str) -> None:
+    async with await connected(url) as connection:
+        await migrate(connection, 0)
+    mine = columns(url)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as file:
+        migrate_file(file, 0)
+        others = {
+            table: [row[1] for row in file.execute(f"PRAGMA table_info({table})")]
+            for (table,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        }
+    for table in TABLES:
+        if table.followed:
+            mine[table.name].remove("number")  # what SQLite has without saying
+    assert {name: sorted(its) for name, its in mine.items()} == {
+        name: sorted(its) for name, its in others.items()
+    }
+
+
+async def test_types_are_the_servers_own(url: str) -> None:
+    async with await connected(url) as connection:
+        await migrate(connection, 0)
+    types = dict(
+        ask(
+            url,
+            "SELECT table_name || '.' || column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'public'",
+        )
+    )
+    assert types["candles_1m.time"] == "timestamp with time zone"
+    assert types["user_settings.selected_alerts"] == "ARRAY"
+    assert types["user_settings.notification_enabled"] == "boolean"
+    assert types["alert_rules.config"] == "jsonb"
+
+
+# Days.
+
+
+async def test_old_days_go_as_a_whole_and_new_ones_are_there_before(url: str) -> None:
+    clock = HandClock()
+    async with PostgresStore(url, clock, commit_after=0.0) as store:
+        old = [replace(candle(minute=-1440 * n), received_at=NOW - n * DAY_MS) for n in range(6)]
+        await store.write(batch(*old))
+        parts = set(days(url, "candles_1m"))
+        assert {divided.partition("candles_1m", NOW // DAY_MS + n) for n in range(-5, 3)} == parts
+        await store.prune(NOW)
+        kept = {divided.partition("candles_1m", NOW // DAY_MS + n) for n in range(-2, 3)}
+        assert set(days(url, "candles_1m")) == kept
+        assert len(await store.candles("x", None, 0, NOW * 2)) == 3
+        clock.now += DAY_MS
+        await store.prune(clock.now)
+        assert divided.partition("candle_journal", NOW // DAY_MS + 3) in days(url, "candle_journal")
+
+
+async def test_a_day_that_somebody_reads_stays_and_nobody_is_held_up(url: str) -> None:
+    async with opened(url) as store:
+        await store.write(batch(candle(minute=-1440 * 5)))
+        with psycopg.connect(url) as reading:
+            reading.execute("SELECT count(*) FROM candles_1m").fetchall()
+            async with asyncio.timeout(20):
+                await store.prune(NOW)
+                await store.write(batch(candle()))
+            assert len(days(url, "candles_1m")) == 4
+        await store.prune(NOW)
+        assert len(days(url, "candles_1m")) == 3
+
+
+def days(url: str, table: str) -> list[str]:
+    return [
+        name
+        for name, of in ask(
+            url,
+            "SELECT c.relname, i.inhparent::regclass::text FROM pg_inherits AS i "
+            "JOIN pg_class AS c ON c.oid = i.inhrelid WHERE c.relkind = 'r'",
+        )
+        if of == table
+    ]
+
+
+async def test_the_extension_is_used_as_far_as_its_edition_goes() -> None:
+    candles = TABLES[0]
+    (made,) = [text for text in as_sql(candles, timescale=True) if "hypertable" in text]
+    assert "'candles_1m', 'time'" in made
+    assert not any("PARTITION BY" in text for text in as_sql(candles, timescale=True))
+    assert any("PARTITION BY RANGE (time)" in text for text in as_sql(candles))
+    assert divided.compression(divided.Extension()) == []
+    assert divided.compression(divided.Extension(True, True, "apache")) == []
+    assert len(divided.compression(divided.Extension(True, True, "timescale"))) == 6
+
+
+async def test_the_server_is_asked_for_the_extension(url: str) -> None:
+    async with await connected(url) as connection:
+        told = await divided.ask(connection)
+    ((there,),) = ask(
+        url, "SELECT count(*) > 0 FROM pg_available_extensions WHERE name = 'timescaledb'"
+    )
+    assert told.available == there
+    assert not told.divides
+
+
+# What the server may do.
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server that tests stop and kill."""
+    with own_server(max_connections="8", superuser_reserved_connections="0") as one:
+        yield one
+
+
+async def hammer(store: PostgresStore, first: int, acknowledged: set[str]) -> None:
+    for number in itertools.count(first, 4):
+        await store.write(batch(*(candle(f"S{number}", minute) for minute in range(5))))
+        acknowledged.add(f"S{number}")
+
+
+async def killed_while_writing(server: Server) -> tuple[set[str], dict[str, int]]:
+    """What was acknowledged before a kill, and what is there after it, in candles."""
+    acknowledged: set[str] = set()
+    store = await opened(server.url).__aenter__()
+    tasks = [asyncio.create_task(hammer(store, n, acknowledged)) for n in range(4)]
+    await until(lambda: len(acknowledged) > 40)
+    await asyncio.to_thread(server.kill)
+    told = set(acknowledged)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.to_thread(server.start)
+    await until(lambda: store.health.state == "up")
+    await store.__aexit__(None, None, None)
+    found = ask(server.url, "SELECT symbol, count(*) FROM candles_1m GROUP BY symbol")
+    return told, dict(found)
+
+
+async def test_what_was_acknowledged_survives_a_kill_of_the_server() -> None:
+    # A server that would lose commits by itself: the writer asks for more.
+    with own_server(synchronous_commit="off", wal_writer_delay="10s") as server:
+        told, there = await killed_while_writing(server)
+        assert told <= there.keys()
+        assert set(there.values()) == {5}  # a batch is there or it is not
+        assert ask(server.url, "SELECT count(*) FROM candle_journal") == [(5 * len(there),)]
+
+
+async def test_without_waiting_for_the_disk_a_kill_loses_commits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connect, "DURABLE", "off")
+    with own_server(synchronous_commit="off", wal_writer_delay="10s") as server:
+        told, there = await killed_while_writing(server)
+        assert told - there.keys()
+
+
+async def test_a_server_that_is_away_is_told_and_waited_for(server: Server) -> None:
+    async with opened(server.url, wait=1.0) as store:
+        await store.write(batch(candle("BEFORE")))
+        await store.newest("x")
+        await asyncio.to_thread(server.stop)
+        began = time.monotonic()
+        await until(lambda: store.health.state == "down")
+        assert time.monotonic() - began < 15
+        async with asyncio.TaskGroup() as tasks:
+            for n in range(20):
+                tasks.create_task(store.write(batch(candle(f"S{n}")), alert(n)))
+            await until(lambda: store.health.pending == 40)
+            with pytest.raises(StoreError, match=r"postgresql://127\.0\.0\.1:\d+/postgres"):
+                await store.newest("x")
+            await asyncio.to_thread(server.start)
+        assert store.health.state == "up"
+        assert store.health.pending == 0
+        for _ in range(3):
+            try:
+                newest = await store.newest("x")
+                break
+            except StoreError:
+                continue
+        assert len(newest) == 21
+        assert len(await store.alerts(0)) == 20
+
+
+async def test_what_cannot_be_stored_at_the_end_is_told(server: Server) -> None:
+    store = await opened(server.url).__aenter__()
+    await asyncio.to_thread(server.stop)
+    try:
+        writing = asyncio.create_task(store.write(batch(candle("LATE"))))
+        await until(lambda: store.health.state == "down")
+        with pytest.raises(StoreError, match="not stored"):
+            await store.__aexit__(None, None, None)
+        with pytest.raises(StoreError, match="not stored"):
+            await writing
+    finally:
+        await asyncio.to_thread(server.start)
+
+
+async def test_without_a_free_connection_a_query_ends_in_time(server: Server) -> None:
+    async with opened(server.url, wait=1.0) as store:
+        taken = []
+        with pytest.raises(psycopg.OperationalError, match="too many"):  # noqa: PT012
+            while True:
+                taken.append(psycopg.connect(server.url))
+        try:
+            async with asyncio.timeout(20):
+                told = await asyncio.gather(
+                    *(store.newest("x") for _ in range(10)), return_exceptions=True
+                )
+            assert all(isinstance(one, StoreError) for one in told)
+            assert "too many" in str(told[0])
+            await store.write(batch(candle("STILL")))  # the writer has its own
+        finally:
+            for connection in taken:
+                connection.close()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert "STILL" in await store.newest("x")
+                    break
+                except StoreError:
+                    await asyncio.sleep(0.05)
+
+
+async def test_a_lock_that_somebody_holds_is_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "LOCK_SECONDS", 1)
+    async with opened(url) as store:
+        with psycopg.connect(url) as holder:
+            holder.execute("LOCK TABLE alert_history IN ACCESS EXCLUSIVE MODE")
+            writing = asyncio.create_task(store.write(alert()))
+            await until(lambda: store.health.state == "down")
+            assert "lock timeout" in (store.health.error or "")
+            with pytest.raises(StoreError, match="lock timeout"):
+                await store.alerts(0)
+        await writing
+        assert store.health.state == "up"
+        assert await store.alerts(0) == [alert()]
+
+
+async def test_a_query_that_takes_too_long_is_ended(url: str) -> None:
+    async with opened(url, longest=0.2) as store:
+        with pytest.raises(StoreError, match=r"took more than 0\.2 s"):
+            await store._readers.run(lambda c: c.execute("SELECT pg_sleep(30)"))
+        assert await store.newest("x") == {}
+
+
+async def test_readers_cannot_write(url: str) -> None:
+    async with opened(url) as store:
+        with pytest.raises(StoreError, match="read-only"):
+            await store._readers.run(lambda c: c.execute("DELETE FROM candles_1m"))
+
+
+async def test_a_server_that_does_not_sync_is_refused() -> None:
+    refused = pytest.raises(StoreError, match=r"fsync = off.*set fsync = on")
+    with own_server(fsync="off") as server, refused:
+        await opened(server.url).__aenter__()
+
+
+async def test_no_secret_is_told() -> None:
+    store = opened("postgresql://me:pa55word@127.0.0.1:1/x")
+    assert "pa55word" not in repr(store._address)
+    with pytest.raises(StoreError, match="cannot be opened") as raised:
+        await store.__aenter__()
+    assert "pa55word" not in str(raised.value)
+    with pytest.raises(ValueError, match="is not one of PostgreSQL") as wrong:
+        opened("postgresql://me:pa55word@[x")
+    assert "pa55word" not in str(wrong.value)
