@@ -47,22 +47,21 @@ def is_right(left: Left, it: Cluster, promise: Promise) -> None:
 
 
 async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> None:
-    async with fake_target() as target:
-        async with clustered(tmp_path, **settings(tmp_path, target)) as it:
-            await it.ready()
-            await it.until(lambda: _healthy(it))
-            async with listening(it) as client:
-                until = next_minute(it, 10)
-                await it.until(lambda: it.complete(until))
-                status, told = await it.get("/api/alerts?limit=1000")
-                assert status == 200
-                metrics = (await it.get("/api/metrics"))[1]
-                assert {one["symbol"] for one in metrics} == {
-                    one.symbol for one in it.market.contracts
-                }
-                heard = Counter(client.heard)
-            await it.end()
-            promise, left = await it.promise(until), await it.left()
+    async with fake_target() as target, clustered(tmp_path, **settings(tmp_path, target)) as it:
+        await it.ready()
+        await it.until(lambda: _healthy(it))
+        async with listening(it) as client:
+            until = next_minute(it, 10)
+            await it.until(lambda: it.complete(until))
+            status, told = await it.get("/api/alerts?limit=1000")
+            assert status == 200
+            metrics = (await it.get("/api/metrics"))[1]
+            assert {one["symbol"] for one in metrics} == {
+                one.symbol for one in it.market.contracts
+            }
+            heard = Counter(client.heard)
+        await it.end()
+        promise, left = await it.promise(until), await it.left()
     is_right(left, it, promise)
     assert len(left.alerts) > 100
     assert {one["id"] for one in told["alerts"]} <= {one.id for one in left.alerts}
