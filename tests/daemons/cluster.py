@@ -125,7 +125,7 @@ class Cluster:
         return next(one for one in self.roles if (one.name, one.number) == (name, number))
 
     async def get(self, path: str, *, role: Role | None = None) -> tuple[int, Any]:
-        """What a process answers; status 0 if it does not."""
+        """What a process answers, one that serves by default; status 0 if it does not."""
         role = role or self.role("serve")
         try:
             async with self.http.get(f"http://127.0.0.1:{role.port}{path}") as answer:
@@ -273,9 +273,13 @@ async def clustered(
     *roles: tuple[str, int],
     symbols: int = 6,
     speed: float = 30.0,
+    idle: bool = False,
     **settings: dict[str, Any],
 ) -> AsyncIterator[Cluster]:
-    """A broker, a database, a market, and so many processes of each role; all ended after."""
+    """A broker, a database, a market, and so many processes of each role; all ended after.
+
+    One of each where nothing is said, or none yet where it is to be `idle`.
+    """
     clock = SharedClock(time.time_ns() // 1_000_000, time.monotonic(), speed)
     market = Market(symbols=symbols)
     async with contextlib.AsyncExitStack() as stack:
@@ -288,7 +292,7 @@ async def clustered(
         )
         it = Cluster(folder, clock, market, exchange, nats, database, http, settings)
         try:
-            for name, count in roles or [(name, 1) for name in ROLES]:
+            for name, count in () if idle else roles or [(name, 1) for name in ROLES]:
                 for number in range(count):
                     await it.start(name, number)
             yield it

@@ -56,9 +56,7 @@ async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> 
             status, told = await it.get("/api/alerts?limit=1000")
             assert status == 200
             metrics = (await it.get("/api/metrics"))[1]
-            assert {one["symbol"] for one in metrics} == {
-                one.symbol for one in it.market.contracts
-            }
+            assert {one["symbol"] for one in metrics} == {one.symbol for one in it.market.contracts}
             heard = Counter(client.heard)
         await it.end()
         promise, left = await it.promise(until), await it.left()
@@ -76,22 +74,24 @@ async def _healthy(it: Cluster) -> bool:
 
 async def test_workers_become_more_and_fewer_and_one_dies(tmp_path: Path) -> None:
     roles = [("ingest", 2), ("screen", 5), ("persist", 2), ("notify", 1), ("serve", 2)]
-    async with fake_target() as target:
-        async with clustered(tmp_path, *roles, **settings(tmp_path, target)) as it:
-            await it.until(lambda: _healthy(it))
-            config = Config.model_validate(it.config("screen", 0))
-            async with listening(it) as client:
-                for workers in (4, 2):
-                    await rescale(config, workers)
-                    until = next_minute(it, 3)
-                    await it.until(partial(it.complete, until))
-                    await it.until(lambda: _healthy(it))
-                until = next_minute(it, 2)
-                await it.until(lambda: it.complete(until))
-                await asyncio.sleep(it.clock.real(60))
-                heard = Counter(client.heard)
-            await it.end()
-            promise, left = await it.promise(until), await it.left()
+    async with (
+        fake_target() as target,
+        clustered(tmp_path, *roles, **settings(tmp_path, target)) as it,
+    ):
+        await it.until(lambda: _healthy(it))
+        config = Config.model_validate(it.config("screen", 0))
+        async with listening(it) as client:
+            for workers in (4, 2):
+                await rescale(config, workers)
+                until = next_minute(it, 3)
+                await it.until(partial(it.complete, until))
+                await it.until(lambda: _healthy(it))
+            until = next_minute(it, 2)
+            await it.until(lambda: it.complete(until))
+            await asyncio.sleep(it.clock.real(60))
+            heard = Counter(client.heard)
+        await it.end()
+        promise, left = await it.promise(until), await it.left()
     is_right(left, it, promise)
     assert max(heard.values()) == 1
     first = min(one.triggered_at for one in left.alerts if (one.id, one.state) in heard)
