@@ -286,7 +286,7 @@ async def test_what_ends_its_subscriber_too_often_is_put_aside(server: NatsServe
                     if minute == 3:
                         break
             if lives == 4:
-                await until(lambda: bus.counters.dead == 1)  # noqa: B023
+                await until(lambda: bus.counters.dead == 1)
     assert (lives, seen) == (4, [0, 2, 3])
     async with bus_of(server) as bus:
         [one] = await dead(bus)

@@ -230,8 +230,8 @@ async def test_a_frozen_holder_knows_that_it_has_lost(server: NatsServer) -> Non
     assert await says(first, 60) == "has 0"
     standby = await holder(server, "standby")
     try:
-        first.send_signal(signal.SIGSTOP)
         assert await says(standby, 60) == "stands by"
+        first.send_signal(signal.SIGSTOP)
         assert await says(standby, 60) == "has 0"
         first.send_signal(signal.SIGCONT)
         assert await says(first, 60) == "lost"
