@@ -267,7 +267,8 @@ async def test_poison_is_put_aside_and_the_others_flow(server: NatsServer) -> No
 
 
 async def test_what_ends_its_subscriber_too_often_is_put_aside(server: NatsServer) -> None:
-    lives, seen = 0, []
+    lives = 0
+    seen: list[int] = []
     async with bus_of(server) as bus:
         for number in range(4):
             await bus.publish(batch(number))
