@@ -21,7 +21,13 @@ async def hold(url: str, monitor: str, owner: str, slots: int) -> None:
         JetStreamBus(settings, clock) as bus,
         Leases(JetStreamRecords(bus.connection), clock) as leases,
     ):
-        number, lease = await Slots(leases, "screen", slots, owner, clock).take()
+        wanted = Slots(leases, "screen", slots, owner, clock)
+        taking = asyncio.create_task(wanted.take())
+        while not taking.done() and not wanted.standing_by:
+            await asyncio.wait([taking], timeout=0.02)
+        if wanted.standing_by:
+            print("stands by", flush=True)
+        number, lease = await taking
         print(f"has {number}", flush=True)
         while lease.held:
             await asyncio.sleep(0.02)

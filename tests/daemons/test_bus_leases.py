@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,28 +213,28 @@ async def ended(*processes: asyncio.subprocess.Process) -> None:
 
 async def test_a_killed_holder_is_followed_within_ten_seconds(server: NatsServer) -> None:
     first = await holder(server, "first")
-    assert await says(first, 30) == "has 0"
+    assert await says(first, 60) == "has 0"
     standby = await holder(server, "standby")
     try:
+        assert await says(standby, 60) == "stands by"
         with pytest.raises(TimeoutError):
-            await says(standby, TTL + 3)
+            await says(standby, TTL + 2)
         first.kill()
-        killed = time.monotonic()
         assert await says(standby, 10) == "has 0"
-        assert time.monotonic() - killed < 10
     finally:
         await ended(first, standby)
 
 
 async def test_a_frozen_holder_knows_that_it_has_lost(server: NatsServer) -> None:
     first = await holder(server, "first")
-    assert await says(first, 30) == "has 0"
+    assert await says(first, 60) == "has 0"
     standby = await holder(server, "standby")
     try:
+        assert await says(standby, 60) == "stands by"
         first.send_signal(signal.SIGSTOP)
-        assert await says(standby, TTL + 30) == "has 0"
+        assert await says(standby, 60) == "has 0"
         first.send_signal(signal.SIGCONT)
-        assert await says(first, 2) == "lost"
+        assert await says(first, 60) == "lost"
         assert standby.returncode is None
     finally:
         await ended(first, standby)

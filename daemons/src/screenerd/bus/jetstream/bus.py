@@ -104,8 +104,10 @@ class JetStreamBus:
         """Ends subscriptions and disconnects."""
         self._running = False
         await self.close()
-        for task in self._tasks:
-            task.cancel()
+        while self._tasks:  # the client may swallow a cancellation
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.1)
         try:
             await self._group.__aexit__(*error)
         finally:

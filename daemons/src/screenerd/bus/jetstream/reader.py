@@ -329,8 +329,8 @@ class LastingReader(Reader):
         self._acked: dict[int, None] = {}
         self._careful = 0
         """How many more are handed on one at a time, because one of them may end the process."""
-        self.suspects_next = False
-        """Whether the next message has ended too many subscribers."""
+        self.suspect = 0
+        """Sequence of the message that has ended too many subscribers; 0 if there is none."""
 
     async def hold(self) -> None:
         """Tells the broker of what is in hand, so that nobody else gets it; until cancelled."""
@@ -392,21 +392,33 @@ class LastingReader(Reader):
             return
         metadata = info.config.metadata or {}
         if not self.begun.is_set():
-            metadata = self._told_of_ends(info, metadata)
+            metadata = await self._told_of_ends(js, info, metadata)
         if info.num_ack_pending and not info.num_waiting:
             await js.add_consumer(self.stream, self._config(HURRY_SECONDS, metadata))
             await asyncio.sleep(HURRY_SETTLED_SECONDS)
         await js.add_consumer(self.stream, self._config(self._patience, metadata))
 
-    def _told_of_ends(self, info: ConsumerInfo, metadata: dict[str, str]) -> dict[str, str]:
+    async def _told_of_ends(
+        self, js: JetStreamContext, info: ConsumerInfo, metadata: dict[str, str]
+    ) -> dict[str, str]:
         """Counts how often subscribers have ended at the same message; suspects it in the end."""
-        floor = str(info.ack_floor.stream_seq if info.ack_floor else 0)
         if not info.num_ack_pending or info.num_waiting:
             return {}
-        ends = 1 + int(metadata.get(ENDS, 0)) if metadata.get(FLOOR) == floor else 1
+        floor = info.ack_floor.stream_seq if info.ack_floor else 0
+        ends = 1 + int(metadata.get(ENDS, 0)) if metadata.get(FLOOR) == str(floor) else 1
         self._careful = info.num_ack_pending if ends > 1 else 0
-        self.suspects_next = ends >= self.connection.settings.max_deliver
-        return {FLOOR: floor, ENDS: str(ends)}
+        if ends >= self.connection.settings.max_deliver:
+            self.suspect = await self._first_after(js, floor)
+        return {FLOOR: str(floor), ENDS: str(ends)}
+
+    async def _first_after(self, js: JetStreamContext, floor: int) -> int:
+        """The oldest message that was not dealt with."""
+        found = []
+        for wanted in self.filters:
+            with suppress(NotFoundError):
+                message = await js.get_msg(self.stream, floor + 1, wanted, next=True)
+                found.append(message.seq or 0)
+        return min(found, default=0)
 
     @property
     def _patience(self) -> float:

@@ -108,8 +108,8 @@ class JetStreamSubscription:
 
     def take(self, reader: Reader, msg: Msg) -> None:
         """A message that is kept, from its reader."""
-        if isinstance(reader, LastingReader) and reader.suspects_next:
-            reader.suspects_next = False
+        sequence = msg.metadata.sequence.stream
+        if isinstance(reader, LastingReader) and reader.suspect == sequence:
             self.bury(reader, msg, "whoever was given it ended without having dealt with it")
             return
         try:
@@ -118,7 +118,6 @@ class JetStreamSubscription:
             self.counters.poison += 1
             self.bury(reader, msg, str(error))
             return
-        sequence = msg.metadata.sequence.stream
         offset = sequence if isinstance(message, Alert) else None
         received = Received(message, offset)
         if isinstance(reader, LastingReader):
