@@ -84,19 +84,11 @@ async def connect_writer(address: Address) -> Connection:
         # A writer that has died half-way must not keep the others out.
         await connection.execute("SET idle_in_transaction_session_timeout = '30s'")
         await connection.execute("SET timezone = 'UTC'")
+        await connection.execute("SET jit = off")  # it takes seconds where a statement takes ms
     except BaseException:
         await close(connection)
         raise
     return connection
-
-
-async def seek(connection: Connection) -> None:
-    """Makes a connection look up by key what is staged, a row at a time.
-
-    Nobody has counted what is staged, and the planner might read whole tables to join it.
-    """
-    for way in ("hashjoin", "mergejoin", "material", "bitmapscan", "seqscan"):
-        await connection.execute(f"SET enable_{way} = off".encode())
 
 
 async def _refuse_loss(connection: Connection, address: Address) -> None:
@@ -123,6 +115,7 @@ async def prepare_reader(connection: Connection, longest: float) -> None:
     await connection.execute(f"SET statement_timeout = '{round(longest * 1000)}ms'")
     await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
     await connection.execute("SET timezone = 'UTC'")
+    await connection.execute("SET jit = off")
 
 
 async def close(connection: Connection) -> None:

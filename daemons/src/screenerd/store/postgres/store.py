@@ -17,7 +17,7 @@ from screenerd.store.audit import HOUR_MS, Span, hour_of
 from screenerd.store.items import Counts, Item, weight
 from screenerd.store.port import Delivery, Settings, StoreError, StoreHealth
 from screenerd.store.postgres import divided, queries, retention, writes
-from screenerd.store.postgres.connect import Connection, close, connect_writer, seek, told
+from screenerd.store.postgres.connect import Connection, close, connect_writer, told
 from screenerd.store.postgres.migrations import migrate
 from screenerd.store.postgres.reader import PostgresReader
 from screenerd.store.postgres.writer import GroupWriter
@@ -86,7 +86,7 @@ class PostgresStore(PostgresReader):
         self._counts = Counts()
         self._by_day = True
         self._writer = GroupWriter(
-            self._connect_writer, clock, commit_after=commit_after, queue_rows=queue_rows
+            self._connect, clock, commit_after=commit_after, queue_rows=queue_rows
         )
 
     async def __aenter__(self) -> Self:
@@ -97,7 +97,7 @@ class PostgresStore(PostgresReader):
                 is of a newer version.
         """
         try:
-            connection = await self._connect_writer()
+            connection = await self._connect()
             try:
                 await self._prepare(connection)
             except BaseException:
@@ -248,11 +248,6 @@ class PostgresStore(PostgresReader):
 
     async def _connect(self) -> Connection:
         return await connect_writer(self._address)
-
-    async def _connect_writer(self) -> Connection:
-        connection = await self._connect()
-        await seek(connection)
-        return connection
 
     async def _prepare(self, connection: Connection) -> None:
         extension = await divided.ask(connection)
