@@ -70,7 +70,7 @@ def history(name: str, days: int, end: int) -> pl.DataFrame:
     rows = days * DAY
     values = np.random.default_rng(2).random(rows) + 1
     times = np.arange(rows, dtype=np.int64) * MINUTE_MS + end - rows * MINUTE_MS
-    prices = {key: values for key in ("open", "high", "low", "close", "volume", "quote_volume")}
+    prices = dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume"), values)
     return pl.DataFrame(
         {
             "symbol": name, "open_time": times, **prices, "trades": 7,
@@ -90,12 +90,13 @@ async def median(times: int, act: Callable[[], Awaitable[object]]) -> tuple[floa
     return statistics.median(taken), sorted(taken)[int(0.95 * (times - 1))]
 
 
-async def measure(url: str, days: int, minutes: int) -> None:
+async def measure(url: str, days: int, minutes: int, loaded: int) -> None:
     """Prints all of it."""
     async with PostgresStore(url, SystemClock(), commit_after=0.0) as store:
         end = now_minute()
         began = time.perf_counter()
-        rows = sum(copy_minutes(url, "bench", history(name, days, end), end) for name in SYMBOLS)
+        frames = (history(name, days, end) for name in SYMBOLS[:loaded])
+        rows = copy_minutes(url, "bench", frames, end).rows
         rate = rows / (time.perf_counter() - began)
         say(f"history: {rows:,} rows by COPY, {rate:,.0f} rows/s")
 
@@ -109,7 +110,7 @@ async def measure(url: str, days: int, minutes: int) -> None:
         say(f"a minute, 3,000 rows of metrics and 500 candles: {middle:.0f} ms, p95 {late:.0f} ms")
 
         async def a_page() -> None:
-            await store.page("bench", random.choice(SYMBOLS), None, None, 500)
+            await store.page("bench", random.choice(SYMBOLS[:20]), None, None, 500)
 
         memory = pl.concat([history(name, days, end) for name in SYMBOLS[:20]])
 
@@ -127,5 +128,6 @@ if __name__ == "__main__":
     parser.add_argument("url")
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--minutes", type=int, default=20)
+    parser.add_argument("--loaded", type=int, default=500, help="symbols that have history")
     given = parser.parse_args()
-    asyncio.run(measure(given.url, given.days, given.minutes))
+    asyncio.run(measure(given.url, given.days, given.minutes, given.loaded))

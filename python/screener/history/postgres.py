@@ -22,7 +22,7 @@ from screener.history.stored import minutes_of, named_symbols
 from screener.history.times import LATEST, range_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     import polars as pl
     import psycopg
@@ -98,11 +98,13 @@ def load(
     return total
 
 
-def copy_minutes(url: str, exchange: str, rows: pl.DataFrame, now: int) -> int:
-    """Loads the minutes of one symbol, with the columns of `Store.read`; gives how many."""
+def copy_minutes(url: str, exchange: str, frames: Iterable[pl.DataFrame], now: int) -> Loaded:
+    """Loads minutes, a frame a symbol with the columns of `Store.read`, and counts them there."""
+    total = Loaded()
     with _connected(url) as connection:
-        done = _load_symbol(connection, exchange, rows["symbol"][0], rows, now)
-    return done.rows
+        for rows in frames:
+            total.add(_load_symbol(connection, exchange, rows["symbol"][0], rows, now))
+    return total
 
 
 def read_database(

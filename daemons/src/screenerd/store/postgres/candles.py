@@ -68,11 +68,11 @@ def _taken(column: str) -> str:
 _JUDGED: Final = (
     f"SELECT s.place, {_CHANGE} AS change, "  # noqa: S608
     + ", ".join(f"{_taken(name)} AS {name}" for name in _COLUMNS)
-    # One by one by the key: of a table just filled the planner knows nothing, and of one that is
-    # growing it knows what once was. OFFSET keeps it from choosing anything else.
+    # Looked up by its key, a row at a time: nobody has counted what is staged, and the planner
+    # might read whole days to join it.
     + " FROM staged_candles AS s LEFT JOIN LATERAL (SELECT * FROM candles_1m AS c "
-    "WHERE c.exchange = %(exchange)s AND c.symbol = s.symbol AND c.time = s.time OFFSET 0) "
-    "AS h ON true"
+    "WHERE c.exchange = %(exchange)s AND c.symbol = s.symbol AND c.time = s.time OFFSET 0) AS h "
+    "ON true"
 )
 _MERGE: Final = (
     f"WITH judged AS MATERIALIZED ({_JUDGED}), taken AS ("  # noqa: S608

@@ -84,8 +84,7 @@ async def connect_writer(address: Address) -> Connection:
         # A writer that has died half-way must not keep the others out.
         await connection.execute("SET idle_in_transaction_session_timeout = '30s'")
         await connection.execute("SET timezone = 'UTC'")
-        # Compiling takes longer than any of the statements.
-        await connection.execute("SET jit = off")
+        await connection.execute("SET jit = off")  # it takes seconds where a statement takes ms
     except BaseException:
         await close(connection)
         raise
