@@ -1,7 +1,8 @@
 """The one list of commands: what a developer runs is what CI runs.
 
 The wheel is built once, by the session `wheel`; the sessions that need the package require that one
-and install what it built.
+and install what it built. With `-j 2` two sessions run at once, but those that test or measure the
+package have the machine alone; the output of each is printed when it has ended.
 """
 
 import os
@@ -13,20 +14,20 @@ from pathlib import Path
 
 import nox
 
-nox.options.default_venv_backend = "venv"
+nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = [
     "fmt",
+    "wheel",
     "lint",
     "rust",
-    "wheel",
-    "types",
-    "test",
     "fuzz",
+    "readme",
+    "types",
+    "browser",
+    "test",
     "bench_smoke",
     "daemons",
-    "browser",
-    "readme",
 ]
 
 ROOT = Path(__file__).parent
@@ -56,6 +57,8 @@ TEST_TOOLS = [
     "TA-Lib>=0.6.5",
 ]
 SERVICE_TOOLS = ["schemathesis>=4.32"]
+PYTEST = ["pytest", "-n", "2", "--dist", "worksteal"]
+CORE = ["cargo", "test", "--locked", "--quiet", "-p", "screener_core"]
 CHROMIUM = Path("/usr/bin/chromium")
 RUFF = "ruff==0.17.5"
 MYPY = "mypy==2.4.1"
@@ -69,7 +72,7 @@ def install_wheel(session: nox.Session, *more: str) -> None:
     session.install(str(wheel))
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def fmt(session: nox.Session) -> None:
     """Is everything formatted? `nox -s fmt -- --fix` formats it."""
     session.install(RUFF)
@@ -78,7 +81,7 @@ def fmt(session: nox.Session) -> None:
     session.run("cargo", "fmt", *([] if fix else ["--check"]), external=True)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Does every lint pass, in Python and in Rust with and without the bindings?"""
     session.install(RUFF)
@@ -90,13 +93,13 @@ def lint(session: nox.Session) -> None:
     session.run("cargo", "doc", "--locked", "--no-deps", "--quiet", env=doc, external=True)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def rust(session: nox.Session) -> None:
     """The tests of the core, which needs no Python."""
-    session.run("cargo", "test", "--locked", "--quiet", "-p", "screener_core", external=True)
+    session.run(*CORE, external=True)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def wheel(session: nox.Session) -> None:
     """Builds the wheel every other session installs."""
     session.install("maturin>=1.9,<2")
@@ -104,7 +107,7 @@ def wheel(session: nox.Session) -> None:
     session.run("maturin", "build", "--release", "--locked", "--out", str(DIST))
 
 
-@nox.session(requires=["wheel"])
+@nox.session(requires=["wheel"], allow_parallel=True)
 def types(session: nox.Session) -> None:
     """Are the types right, and does the stub say what the compiled module has?"""
     install_wheel(session, MYPY, *TEST_TOOLS, *SERVICE_TOOLS, "nox", "hatchling")
@@ -115,29 +118,26 @@ def types(session: nox.Session) -> None:
 
 @nox.session(requires=["wheel"])
 def test(session: nox.Session) -> None:
-    """The tests of the package; arguments go to pytest."""
-    install_wheel(session, *TEST_TOOLS)
-    tests = ["--ignore", "tests/daemons", *session.posargs]
-    session.run("pytest", "-n", "2", "--dist", "worksteal", *tests)
+    """The tests of the package; arguments go to pytest.
 
-
-@nox.session(requires=["wheel"])
-def fuzz(session: nox.Session) -> None:
-    """The generated tests again, with many more examples (minutes)."""
+    Without any, generated tests have as many examples as CI gives them, which takes minutes.
+    """
     install_wheel(session, *TEST_TOOLS)
-    more = {"HYPOTHESIS_PROFILE": "ci"}
-    tests = ["--ignore", "tests/daemons", *session.posargs]
-    session.run("pytest", "-n", "2", "-m", "hypothesis", *tests, env=more)
-    many = {"PROPTEST_CASES": "2000"}
+    profile = os.environ.get("HYPOTHESIS_PROFILE", "default" if session.posargs else "ci")
     session.run(
-        "cargo", "test", "--locked", "--quiet", "-p", "screener_core", "--test", "fuzz",
-        env=many, external=True,
-    )  # fmt: skip
+        *PYTEST, "--ignore", "tests/daemons", *session.posargs, env={"HYPOTHESIS_PROFILE": profile}
+    )
 
 
-def run_benchmarks(session: nox.Session, rust_options: list[str], options: list[str]) -> None:
-    """Runs the benchmarks of the core, then those of the package beside its peers."""
-    session.run("cargo", "bench", "--locked", "--quiet", "--", *rust_options, external=True)
+@nox.session(allow_parallel=True)
+def fuzz(session: nox.Session) -> None:
+    """The generated tests of the core again, with many more examples."""
+    many = {"PROPTEST_CASES": "2000"}
+    session.run(*CORE, "--test", "fuzz", env=many, external=True)
+
+
+def run_benchmarks(session: nox.Session, *options: str) -> None:
+    """Runs the benchmarks of the package beside its peers."""
     install_wheel(session, *TEST_TOOLS, "bottleneck>=1.5", "vectorbt>=1.2")
     pytest = ["pytest", "benches", "-p", "no:randomly", "-p", "no:xdist", *options]
     all_cores = "closing_minute or warm_up"
@@ -149,13 +149,18 @@ def run_benchmarks(session: nox.Session, rust_options: list[str], options: list[
 @nox.session(requires=["wheel"])
 def bench(session: nox.Session) -> None:
     """The benchmarks: every figure of the README, and the ratios to its peers."""
-    run_benchmarks(session, [], session.posargs)
+    session.run("cargo", "bench", "--locked", "--quiet", external=True)
+    run_benchmarks(session, *session.posargs)
 
 
 @nox.session(requires=["wheel"])
 def bench_smoke(session: nox.Session) -> None:
-    """Do the benchmarks still run? Their figures mean nothing here."""
-    run_benchmarks(session, ["--test"], ["--benchmark-disable"])
+    """Do the benchmarks still run? Their figures mean nothing here.
+
+    Those of the core run as tests are compiled, which is done already and checks overflows.
+    """
+    session.run(*CORE, "--bench", "engine", external=True)
+    run_benchmarks(session, "--benchmark-disable")
 
 
 @nox.session(requires=["wheel"])
@@ -176,10 +181,10 @@ def daemons(session: nox.Session) -> None:
     install_wheel(session, *TEST_TOOLS, *SERVICE_TOOLS, "hatchling", "import-linter>=2.5")
     session.install("--no-build-isolation", "./daemons")
     session.run("lint-imports")
-    session.run("pytest", "-n", "2", "tests/daemons", *session.posargs)
+    session.run(*PYTEST, "tests/daemons", *session.posargs)
 
 
-@nox.session(requires=["wheel"])
+@nox.session(requires=["wheel"], allow_parallel=True)
 def browser(session: nox.Session) -> None:
     """The page in a real browser, against the built-in market; installs Chromium if need be."""
     install_wheel(session, "hatchling")
@@ -193,7 +198,7 @@ def browser(session: nox.Session) -> None:
         session.run("node", "--test", *session.posargs, env=command, external=True)
 
 
-@nox.session
+@nox.session(requires=["wheel"], allow_parallel=True)
 def readme(session: nox.Session) -> None:
     """Do the README's first commands work as printed, in a clean clone, until an alert is told?"""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
