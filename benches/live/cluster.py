@@ -109,7 +109,7 @@ def roles(
 
 
 async def ready(ports: dict[str, int], http: aiohttp.ClientSession) -> None:
-    """Until every process says so."""
+    """Until every process says so, and the service that everything has caught up."""
     async with asyncio.timeout(READY_SECONDS):
         for port in ports.values():
             while True:
@@ -118,6 +118,12 @@ async def ready(ports: dict[str, int], http: aiohttp.ClientSession) -> None:
                         if answer.status == 200:
                             break
                 await asyncio.sleep(0.2)
+        health = f"http://127.0.0.1:{ports['serve']}/api/health"
+        state = ""
+        while state != "healthy":
+            await asyncio.sleep(0.2)
+            async with http.get(health) as answer:
+                state = (await answer.json())["status"]
 
 
 async def listen(port: int, clock: stage.MarketClock, setting: Setting, told: Told) -> None:

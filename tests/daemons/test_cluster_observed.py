@@ -51,7 +51,13 @@ class Stage:
                 symbols = [SymbolStatus("BTCUSDT", NOW, warm=True, missing=0)]
                 return of_ingest(self.ingest, streams, 0, symbols)
             case "screen":
-                return {"slot": 0, "shards": list(range(SHARDS)), "symbols": 2, "alerts": 0}
+                return {
+                    "slot": 0,
+                    "shards": list(range(SHARDS)),
+                    "symbols": 2,
+                    "alerts": 0,
+                    "judged_until": self.clock.now_ms() - 2 * MINUTE_MS,
+                }
             case "persist":
                 return of_persist(StoreHealth("up", None, 0, NOW), active=True)
             case "notify":
@@ -121,6 +127,18 @@ def test_shards_that_stay_nobodys_are_down() -> None:
     assert state == "down"
     assert "2 of 4 shards (1, 3)" in stage.troubles()["screen"]
     stage.tell("screen", instance="two", shards=[1, 3])
+    assert stage.status().health.state == "ok"
+
+
+def test_a_worker_that_cannot_keep_up_is_told() -> None:
+    stage = Stage()
+    stage.tell(*ALL)
+    stage.tell("screen", instance="slow", judged_until=NOW - 10 * MINUTE_MS)
+    status = stage.status()
+    assert status.health.state == "degraded"
+    assert status.services["alert_engine"] == "stale"
+    assert "judged 480 s after" in stage.troubles()["screen"]
+    stage.tell("screen", instance="slow")
     assert stage.status().health.state == "ok"
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from screenerd.clock import Clock
 from screenerd.exchange.port import ConnectionStatus
-from screenerd.health import Signs, assess, rules_trouble, services
+from screenerd.health import STALE_MS, Signs, assess, rules_trouble, services
 from screenerd.ingest.service import IngestStatus
 from screenerd.model import (
     MINUTE_MS,
@@ -187,9 +187,27 @@ class Observed:
             parts = ", ".join(map(str, left))
             told = f"nobody judges the symbols of {len(left)} of {self.shards} shards ({parts})"
             yield Trouble("screen", told, "see that `screenerd screen` runs, with a standby")
+        elif (behind := self._behind()) > STALE_MS:
+            told = f"minutes are judged {behind / 1000:.0f} s after they come in"
+            yield Trouble("screen", told, "it catches up; give it more workers if it does not")
         for role in ("persist", "notify"):
             if self._active(role) is None:
                 yield _unheard(role)
+
+    def _behind(self) -> int:
+        """How far the slowest worker is behind the newest minute, ms."""
+        ingest = self._ingest()
+        if ingest is None or not ingest.body["ingest"]["started"]:
+            return 0
+        come = ingest.body["ingest"]["last_close"]
+        return max(
+            (
+                come - one.body["judged_until"]
+                for one in self._living("screen")
+                if one.body["shards"]
+            ),
+            default=0,
+        )
 
     def _is_late(self) -> bool:
         """Whether what is missing has been missing for longer than a standby needs."""
@@ -203,7 +221,7 @@ class Observed:
         left = self._nobodys()
         if not bus.up or len(left) == self.shards:
             told |= {"metrics_calculator": "down", "alert_engine": "down"}
-        elif left:
+        elif left or self._behind() > STALE_MS:
             told |= {"metrics_calculator": "stale", "alert_engine": "stale"}
         return told
 

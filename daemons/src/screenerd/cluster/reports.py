@@ -39,7 +39,7 @@ def of_workers(workers: Workers) -> Body:
         "shards": workers.shards,
         "symbols": status.symbols,
         "alerts": status.alerts,
-        "last_minute": status.last_minute,
+        "judged_until": workers.judged_until,
     }
 
 

@@ -75,6 +75,12 @@ class Workers:
         return sorted(scope.shard.number for scope in rebuilt if scope.shard is not None)
 
     @property
+    def judged_until(self) -> int:
+        """The minute that every engine here has come to, ms; 0 if none has judged any yet."""
+        minutes = [one.status.last_minute for one in self._screens if one.status.symbols]
+        return min(minutes, default=0)
+
+    @property
     def ready(self) -> bool:
         """Whether it stands by, or judges everything that is its own."""
         return all(map(_is_rebuilt, self._parts.values()))
