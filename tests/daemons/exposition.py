@@ -20,7 +20,9 @@ from screenerd.serve.service import ServeStatus
 from screenerd.store.port import StoreHealth
 
 CLOCK = SystemClock()
-STAMPS = Stamps(exchange_close=1_000_000, exchange_event=None, received=1_000_050, decided=1_000_070)
+STAMPS = Stamps(
+    exchange_close=1_000_000, exchange_event=None, received=1_000_050, decided=1_000_070
+)
 ROLES = ("ingest", "screen", "persist", "notify", "serve")
 
 

@@ -55,7 +55,9 @@ def test_the_settings_of_a_role_are_settings(name: str) -> None:
 
 
 def test_one_process_more_than_workers_screens() -> None:
-    workers = int(re.findall(r"\d+", SERVICES["screen"]["environment"]["SCREENER_SCREEN__WORKERS"])[0])
+    workers = int(
+        re.findall(r"\d+", SERVICES["screen"]["environment"]["SCREENER_SCREEN__WORKERS"])[0]
+    )
     assert SERVICES["screen"]["deploy"]["replicas"] == f"${{SCREEN_REPLICAS:-{workers + 1}}}"
 
 
@@ -73,9 +75,11 @@ def test_the_broker_writes_through() -> None:
 def test_what_the_image_copies_is_there_and_let_through() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     allowed = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
-    copied = [line.split()[1:-1] for line in text.splitlines() if re.match(r"COPY (?!--from)", line)]
+    copied = [
+        line.split()[1:-1] for line in text.splitlines() if re.match(r"COPY (?!--from)", line)
+    ]
     assert copied
-    for source in sum(copied, []):
+    for source in (one for line in copied for one in line):
         assert (ROOT / source).exists(), source
         assert f"!{source}" in allowed
     last = text.split("\nFROM ")[-1]

@@ -1,4 +1,4 @@
-"""Dashboards and alert rules ask only for what the code tells, or what the exporter of NATS does."""
+"""Dashboards and alert rules ask only for what the code tells, or the exporter of NATS."""
 
 from __future__ import annotations
 
