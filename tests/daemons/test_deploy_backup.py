@@ -79,7 +79,7 @@ def test_a_database_comes_back_as_of_one_moment(
     restored = _run("restore.sh", dump, url=_url(postgres, "restored"))
     assert restored.returncode == 0, restored.stderr
     with psycopg.connect(_url(postgres, "restored")) as connection:
-        halves = dict(
+        halves: dict[int, int] = dict(
             connection.execute("SELECT half, count(*) FROM candles GROUP BY half").fetchall()
         )
     assert halves[0] == halves[1] >= 1000
