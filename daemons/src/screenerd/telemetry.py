@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from screenerd import __version__
+from screenerd import __version__, timings
 from screenerd.exchange.port import ConnectionStatus
 from screenerd.ingest.service import IngestStatus
 from screenerd.model import SystemStatus
@@ -121,6 +121,7 @@ def of_collector(ingest: IngestStatus, connections: Sequence[ConnectionStatus]) 
         candles.add_metric([outcome], getattr(ingest, outcome))
     yield candles
     yield _counter("data_collector_dead_letters", "Frames not understood", ingest.dead_letters)
+    yield from timings.FRESHNESS.collect()
 
 
 def of_engine(screen: ScreenStatus) -> Iterator[Metric]:
@@ -141,6 +142,7 @@ def of_engine(screen: ScreenStatus) -> Iterator[Metric]:
     for rule, count in sorted(screen.shadow.items()):
         shadow.add_metric([rule], count)
     yield shadow
+    yield from timings.DECIDED.collect()
 
 
 def of_store(store: StoreHealth, persist: PersistStatus, score: ScoreStatus) -> Iterator[Metric]:
@@ -156,6 +158,8 @@ def of_store(store: StoreHealth, persist: PersistStatus, score: ScoreStatus) -> 
     scored.add_metric(["unknown"], score.unknown)
     yield scored
     yield _gauge("scorecard_alerts_waiting", "Alerts that lack minutes", score.waiting)
+    yield from timings.INSERT.collect()
+    yield from timings.STORED.collect()
 
 
 def of_notifications(channels: Mapping[str, ChannelStatus]) -> Iterator[Metric]:
@@ -172,6 +176,7 @@ def of_notifications(channels: Mapping[str, ChannelStatus]) -> Iterator[Metric]:
         waiting.add_metric([name], status.waiting)
     yield told
     yield waiting
+    yield from timings.SENT.collect()
 
 
 def _counter(name: str, told: str, value: float) -> Metric:

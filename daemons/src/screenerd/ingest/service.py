@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from screenerd import timings
 from screenerd.backoff import Backoff
 from screenerd.bus.port import Bus
 from screenerd.clock import Clock
@@ -460,6 +461,7 @@ class Ingest:
         self._remember(followed, candle)
         self.status.closed += 1
         self.status.last_close = max(self.status.last_close, candle.open_time)
+        timings.received(candle, self._clock)
         self._burst.append(candle)
         self._woken.set()
 

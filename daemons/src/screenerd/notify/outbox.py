@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 
+from screenerd import timings
 from screenerd.backoff import Backoff
 from screenerd.clock import Clock
 from screenerd.model import Alert
@@ -406,7 +407,8 @@ class Notifier:
         lane.status.sent += len(batch)
         at = self._clock.now_ms()
         async with asyncio.TaskGroup() as group:
-            for delivery, _ in batch:
+            for delivery, alert in batch:
+                timings.sent(lane.channel.name, alert.stamps, at, self._clock)
                 group.create_task(
                     self._record(lane, delivery, partial(self._store.delivered, delivery, at))
                 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from screenerd import timings
 from screenerd.bus.port import Bus, Message, Received, Subscription
 from screenerd.clock import Clock
 from screenerd.model import Alert, Bars, CandleBatch, DeadLetter, Metrics
@@ -76,15 +77,23 @@ class Persist:
     async def _store_one(self, message: Message) -> None:
         match message:
             case CandleBatch():
-                await self._store.write(message)
+                with timings.INSERT.labels("candles").time():
+                    await self._store.write(message)
                 self.status.candles += len(message.candles)
                 now = self._clock.now_ms()
                 self.status.candle_ms.extend(now - candle.received_at for candle in message.candles)
+                for candle in message.candles:
+                    timings.stored("candles", candle.received_at, self._clock)
             case Alert():
-                await self._store.write(message)
+                with timings.INSERT.labels("alerts").time():
+                    await self._store.write(message)
                 self.status.alerts += 1
+                timings.stored("alerts", message.stamps.received, self._clock)
                 self.status.alert_ms.append(self._clock.now_ms() - message.stamps.received)
-            case Bars() | DeadLetter() | Metrics():
+            case Metrics():
+                with timings.INSERT.labels("metrics").time():
+                    await self._store.write(message)
+            case Bars() | DeadLetter():
                 await self._store.write(message)
 
     async def _prune(self) -> None:

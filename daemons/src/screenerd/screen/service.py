@@ -12,6 +12,7 @@ import structlog
 
 import screener
 from screener.conditions import asks_all
+from screenerd import timings
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
 from screenerd.columns import TIMEFRAMES, candles_frame
@@ -419,6 +420,13 @@ class Screen:
         counts = self.status.shadow if shadow else self.status.by_rule
         counts[alert.rule] = counts.get(alert.rule, 0) + 1
         self.status.alerts += not shadow
+        stamps = Stamps(
+            exchange_close=candle.close_time if candle and own else alert.triggered_at,
+            exchange_event=candle.event_time if candle and own else None,
+            received=candle.received_at if candle else now,
+            decided=now,
+        )
+        timings.decided(stamps, self._clock)
         return Alert(
             id=str(alert.id),
             triggered_at=alert.triggered_at,
@@ -435,12 +443,7 @@ class Screen:
             state=alert.state,
             rule_version=alert.rule_version,
             evidence=dict(alert.evidence),
-            stamps=Stamps(
-                exchange_close=candle.close_time if candle and own else alert.triggered_at,
-                exchange_event=candle.event_time if candle and own else None,
-                received=candle.received_at if candle else now,
-                decided=now,
-            ),
+            stamps=stamps,
             shadow=shadow,
         )
 
