@@ -35,6 +35,10 @@ SIGN_SECONDS = 1.0
 
 SILENT_SECONDS = 3.5
 REQUEST_SECONDS = 30.0
+REQUEST_BYTES = 2 * 1024 * 1024
+"""So much is asked for at once: the broker cuts the connection of who lets more wait than it holds,
+and a process has a reader for each of its shards."""
+
 IDLE_SECONDS = 60.0
 """After so long without its subscriber the broker forgets a consumer that is not lasting."""
 
@@ -197,6 +201,7 @@ class Reader(ABC):
         pull.wanted = room
         request = {
             "batch": room,
+            "max_bytes": REQUEST_BYTES,
             "expires": int(REQUEST_SECONDS * 1e9),
             "idle_heartbeat": int(SIGN_SECONDS * 1e9),
         }
