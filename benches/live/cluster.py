@@ -46,7 +46,7 @@ LEFT_OUT = 2
 """Minutes after the start that are not counted."""
 
 QUANTILES = (50, 90, 99, 100)
-READY_SECONDS = 240.0
+READY_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from screenerd import timings
 from screenerd.bus.port import Bus, Message, Received, Subscription
 from screenerd.clock import Clock
 from screenerd.model import Alert, Bars, CandleBatch, DeadLetter, Metrics
+from screenerd.store.items import weight
 from screenerd.store.port import Store
 
 log = structlog.get_logger("persist")
@@ -21,6 +22,9 @@ NAME = "persist"
 
 PRUNE_SECONDS = 600.0
 LARGEST_WRITE = 2_000
+MOST_ROWS = 40_000
+"""So many rows may be on their way to the store; what comes then waits at the bus."""
+
 WAITING = 100_000
 SAMPLES = 10_000
 
@@ -60,13 +64,13 @@ class Persist:
         """Writes until the bus is closed and everything is written."""
         async with asyncio.TaskGroup() as group:
             pruning = group.create_task(self._prune())
-            writes: set[asyncio.Task[None]] = set()
+            writes: dict[asyncio.Task[None], int] = {}
             async for received in self._messages:
                 # Writes are committed together: the next one need not wait for this one.
                 task = group.create_task(self._write(received))
-                writes.add(task)
-                task.add_done_callback(writes.discard)
-                if len(writes) >= LARGEST_WRITE:
+                writes[task] = weight([received.message])
+                task.add_done_callback(writes.pop)
+                while sum(writes.values()) >= MOST_ROWS or len(writes) >= LARGEST_WRITE:
                     await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
             pruning.cancel()
 

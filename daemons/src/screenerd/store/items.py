@@ -36,12 +36,12 @@ class Counts:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
-def weight(items: Iterable[Item]) -> int:
+def weight(items: Iterable[object]) -> int:
     """How many rows items come to, for the bound of the queue."""
     return sum(map(_rows_of, items))
 
 
-def _rows_of(item: Item) -> int:
+def _rows_of(item: object) -> int:
     match item:
         case CandleBatch():
             return len(item.candles)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -92,6 +93,25 @@ class BusSettings(BaseModel):
     alerts: StreamSettings = StreamSettings(max_age=7 * 24 * HOUR, max_bytes=1024 * MIB)
     control: StreamSettings = StreamSettings(max_age=7 * 24 * HOUR, max_bytes=64 * MIB)
     dead: StreamSettings = StreamSettings(max_age=7 * 24 * HOUR, max_bytes=256 * MIB, discard="old")
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _are_several(cls, told: object) -> object:
+        """One may be told as it is, and several with commas between."""
+        return told.replace(",", " ").split() if isinstance(told, str) else told
+
+    @field_validator("servers")
+    @classmethod
+    def _hold_no_secret(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        if not servers:
+            raise ValueError("names no server: nats://host:4222")
+        for server in servers:
+            parts = urlsplit(server)
+            if parts.scheme not in {"nats", "tls"} or not parts.hostname:
+                raise ValueError("a server is told as nats://host:port, or tls://host:port")
+            if parts.username or parts.password:
+                raise ValueError("who one is goes into bus.user and bus.password, or bus.token")
+        return servers
 
     @field_validator("at_risk")
     @classmethod
