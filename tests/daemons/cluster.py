@@ -29,7 +29,7 @@ from screenerd.store.postgres.reader import PostgresReader
 
 ROLE = Path(__file__).with_name("clustered.py")
 ROLES = ("ingest", "screen", "persist", "notify", "serve")
-SECONDS = 60.0
+SECONDS = 120.0
 """What is not so after that long never will be."""
 
 

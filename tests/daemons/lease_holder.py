@@ -8,9 +8,10 @@ import sys
 import structlog
 
 from screenerd.bus.jetstream.bus import JetStreamBus
-from screenerd.bus.jetstream.leases import JetStreamRecords, Leases, Slots
+from screenerd.bus.jetstream.leases import JetStreamRecords, Leases
 from screenerd.bus.jetstream.settings import BusSettings
 from screenerd.clock import SystemClock
+from screenerd.cluster.turns import held
 
 
 async def hold(url: str, monitor: str, owner: str, slots: int) -> None:
@@ -21,16 +22,18 @@ async def hold(url: str, monitor: str, owner: str, slots: int) -> None:
         JetStreamBus(settings, clock) as bus,
         Leases(JetStreamRecords(bus.connection), clock) as leases,
     ):
-        wanted = Slots(leases, "screen", slots, owner, clock)
-        taking = asyncio.create_task(wanted.take())
-        while not taking.done() and not wanted.standing_by:
-            await asyncio.wait([taking], timeout=0.02)
-        if wanted.standing_by:
-            print("stands by", flush=True)
-        number, lease = await taking
-        print(f"has {number}", flush=True)
-        while lease.held:
-            await asyncio.sleep(0.02)
+        asked = 0
+
+        async def names() -> list[str]:
+            nonlocal asked
+            asked += 1
+            if asked == 2:
+                print("stands by", flush=True)
+            return [str(number) for number in range(slots)]
+
+        name, lease = await held(leases, names, owner)
+        print(f"has {name}", flush=True)
+        await lease.lost.wait()
         print("lost", flush=True)
 
 

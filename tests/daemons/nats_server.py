@@ -24,7 +24,6 @@ import pytest
 
 from screenerd.bus.jetstream.check import OLDEST
 
-POOL = "http://deb.debian.org/debian/pool/main/n/nats-server/"
 PACKAGES = {
     "x86_64": (
         "nats-server_2.10.27-1+b2_amd64.deb",
@@ -45,6 +44,18 @@ def version_of(binary: str | Path) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", told)[:3])
 
 
+def pool() -> str:
+    """Where the machine's own mirror has the packages of all releases."""
+    ask = ["apt-get", "download", "--print-uris", "nats-server"]
+    for update in (False, True):
+        if update:
+            subprocess.run(["apt-get", "update", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        told = subprocess.run(ask, capture_output=True, text=True, check=False, cwd="/").stdout
+        if found := re.search(r"'(https?://[^']+/)nats-server_", told):
+            return found[1]
+    raise OSError("no mirror has a nats-server")
+
+
 def fetch(folder: Path = CACHE) -> Path:
     """Debian's nats-server, unpacked into a folder.
 
@@ -55,7 +66,7 @@ def fetch(folder: Path = CACHE) -> Path:
     binary = folder / digest[:16] / "usr" / "sbin" / "nats-server"
     if binary.exists():
         return binary
-    with urllib.request.urlopen(POOL + name.replace("+", "%2b"), timeout=60) as answer:  # noqa: S310
+    with urllib.request.urlopen(pool() + name.replace("+", "%2b"), timeout=60) as answer:  # noqa: S310
         package = answer.read()
     if hashlib.sha256(package).hexdigest() != digest:
         raise OSError(f"{name} is not the package that is expected")

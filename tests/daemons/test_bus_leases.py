@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from nats_server import NatsServer
 
-from screenerd.bus.jetstream.leases import Lease, Leases, NoAnswerError, Slots
+from screenerd.bus.jetstream.leases import Lease, Leases, NoAnswerError
 
 pytestmark = pytest.mark.asyncio
 
@@ -165,23 +165,6 @@ async def test_a_renewal_whose_answer_was_lost_still_holds(clock: HandClock) -> 
         await clock.move(TTL)
         assert lease.held
         assert lease.revision == records.records["a"][1]
-
-
-async def test_slots_are_taken_from_the_lowest_and_a_standby_gets_what_is_left(
-    clock: HandClock,
-) -> None:
-    records = HandRecords(clock)
-    async with Leases(records, clock, TTL) as leases:
-        taken = [await Slots(leases, "screen", 3, f"p{n}", clock).take() for n in range(3)]
-        assert [number for number, _ in taken] == [0, 1, 2]
-        standby = Slots(leases, "screen", 3, "p3", clock)
-        waiting = asyncio.create_task(standby.take())
-        await clock.move(3)
-        assert standby.standing_by
-        await taken[1][1].release()
-        await clock.move(1.1)
-        number, lease = await waiting
-        assert (number, lease.owner) == (1, "p3")
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ T = TypeVar("T")
 
 TTL_SECONDS = 6.0
 BUCKET = "screener_leases"
-POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 
 
@@ -195,28 +194,6 @@ class Leases:
         lease._renewing = task
         task.add_done_callback(lambda _: self._held.discard(lease))
         return lease
-
-
-class Slots:
-    """Numbered places of which each process has one; who finds none free stands by."""
-
-    def __init__(self, leases: Leases, group: str, count: int, owner: str, clock: Clock) -> None:
-        """Takes what the places are of and how many there are, and who asks."""
-        self._leases, self._group, self._count = leases, group, count
-        self._owner, self._clock = owner, clock
-        self.standing_by = False
-
-    async def take(self) -> tuple[int, Lease]:
-        """The lowest free place, as soon as there is one."""
-        while True:
-            for number in range(self._count):
-                with suppress(NoAnswerError):
-                    lease = await self._leases.acquire(f"{self._group}.{number}", self._owner)
-                    if lease is not None:
-                        self.standing_by = False
-                        return number, lease
-            self.standing_by = True
-            await self._clock.sleep(POLL_SECONDS)
 
 
 class JetStreamRecords:
