@@ -13,7 +13,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import Server, ask, fresh_database, own_server
+from databases import ask, fresh_database
+from postgres_server import Postgres
 from store_values import NOW, HandClock, alert, batch, candle, until
 
 from screenerd.store.audit import HOUR_MS
@@ -74,12 +75,12 @@ async def connected(url: str) -> Mortal:
 async def test_killed_before_any_statement_it_can_be_run_again(url: str) -> None:
     kills, left, done = 0, 0, 0
     while done < len(ALL):
-        connection = await connected(url)
-        connection.left = left
-        try:
-            await migrate(connection, 0)
-        except Killed:
-            kills += 1
+        async with await connected(url) as connection:
+            connection.left = left
+            try:
+                await migrate(connection, 0)
+            except Killed:
+                kills += 1
         async with await connected(url) as looking:
             numbers = await applied_numbers(looking)
         assert numbers == set(ALL[: len(numbers)])
@@ -230,9 +231,9 @@ async def test_the_server_is_asked_for_the_extension(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server() -> Iterator[Postgres]:
     """A server that tests stop and kill."""
-    with own_server(max_connections="8", superuser_reserved_connections="0") as one:
+    with Postgres.running(max_connections="8", superuser_reserved_connections="0") as one:
         yield one
 
 
@@ -242,10 +243,16 @@ async def hammer(store: PostgresStore, first: int, acknowledged: set[str]) -> No
         acknowledged.add(f"S{number}")
 
 
-async def killed_while_writing(server: Server) -> tuple[set[str], dict[str, int]]:
-    """What was acknowledged before a kill, and what is there after it, in candles."""
+async def killed_while_writing(server: Postgres) -> tuple[set[str], dict[str, int]]:
+    """What was acknowledged before a kill, and what is there after it, in candles.
+
+    The server's own writer of its log stands still, so that only who waits for the disk has it.
+    """
     acknowledged: set[str] = set()
     store = await opened(server.url).__aenter__()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    server.freeze("walwriter")
     tasks = [asyncio.create_task(hammer(store, n, acknowledged)) for n in range(4)]
     await until(lambda: len(acknowledged) > 40)
     await asyncio.to_thread(server.kill)
@@ -262,7 +269,7 @@ async def killed_while_writing(server: Server) -> tuple[set[str], dict[str, int]
 
 async def test_what_was_acknowledged_survives_a_kill_of_the_server() -> None:
     # A server that would lose commits by itself: the writer asks for more.
-    with own_server(synchronous_commit="off", wal_writer_delay="10s") as server:
+    with Postgres.running(synchronous_commit="off") as server:
         told, there = await killed_while_writing(server)
         assert told <= there.keys()
         assert set(there.values()) == {5}  # a batch is there or it is not
@@ -273,12 +280,12 @@ async def test_without_waiting_for_the_disk_a_kill_loses_commits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connect, "DURABLE", "off")
-    with own_server(synchronous_commit="off", wal_writer_delay="10s") as server:
+    with Postgres.running(synchronous_commit="off") as server:
         told, there = await killed_while_writing(server)
         assert told - there.keys()
 
 
-async def test_a_server_that_is_away_is_told_and_waited_for(server: Server) -> None:
+async def test_a_server_that_is_away_is_told_and_waited_for(server: Postgres) -> None:
     async with opened(server.url, wait=1.0) as store:
         await store.write(batch(candle("BEFORE")))
         await store.newest("x")
@@ -305,7 +312,7 @@ async def test_a_server_that_is_away_is_told_and_waited_for(server: Server) -> N
         assert len(await store.alerts(0)) == 20
 
 
-async def test_what_cannot_be_stored_at_the_end_is_told(server: Server) -> None:
+async def test_what_cannot_be_stored_at_the_end_is_told(server: Postgres) -> None:
     store = await opened(server.url).__aenter__()
     await asyncio.to_thread(server.stop)
     try:
@@ -319,7 +326,7 @@ async def test_what_cannot_be_stored_at_the_end_is_told(server: Server) -> None:
         await asyncio.to_thread(server.start)
 
 
-async def test_without_a_free_connection_a_query_ends_in_time(server: Server) -> None:
+async def test_without_a_free_connection_a_query_ends_in_time(server: Postgres) -> None:
     async with opened(server.url, wait=1.0) as store:
         taken = []
         with pytest.raises(psycopg.OperationalError, match="too many"):  # noqa: PT012
@@ -377,7 +384,7 @@ async def test_readers_cannot_write(url: str) -> None:
 
 async def test_a_server_that_does_not_sync_is_refused() -> None:
     refused = pytest.raises(StoreError, match=r"fsync = off.*set fsync = on")
-    with own_server(fsync="off") as server, refused:
+    with Postgres.running(fsync="off") as server, refused:
         await opened(server.url).__aenter__()
 
 
