@@ -13,16 +13,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import ask, fresh_database
+from databases import ask, empty, fresh_database
 from postgres_server import Postgres
 from store_values import NOW, HandClock, alert, batch, candle, until
 
 from screenerd.store.audit import HOUR_MS
+from screenerd.store.items import Counts, Item
 from screenerd.store.port import StoreError
-from screenerd.store.postgres import PostgresStore, connect, divided
+from screenerd.store.postgres import PostgresStore, candles, connect, divided
+from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.migrations import applied_numbers, migrate
 from screenerd.store.postgres.migrations import sql as as_sql
 from screenerd.store.postgres.values import adapt
+from screenerd.store.postgres.writes import Writing
 from screenerd.store.schema import MIGRATIONS, TABLES, Migration
 from screenerd.store.sqlite.migrations import migrate as migrate_file
 
@@ -207,11 +210,11 @@ def days(url: str, table: str) -> list[str]:
 
 
 async def test_the_extension_is_used_as_far_as_its_edition_goes() -> None:
-    candles = TABLES[0]
-    (made,) = [text for text in as_sql(candles, timescale=True) if "hypertable" in text]
+    first = TABLES[0]
+    (made,) = [text for text in as_sql(first, timescale=True) if "hypertable" in text]
     assert "'candles_1m', 'time'" in made
-    assert not any("PARTITION BY" in text for text in as_sql(candles, timescale=True))
-    assert any("PARTITION BY RANGE (time)" in text for text in as_sql(candles))
+    assert not any("PARTITION BY" in text for text in as_sql(first, timescale=True))
+    assert any("PARTITION BY RANGE (time)" in text for text in as_sql(first))
     assert divided.compression(divided.Extension()) == []
     assert divided.compression(divided.Extension(True, True, "apache")) == []
     assert len(divided.compression(divided.Extension(True, True, "timescale"))) == 6
@@ -231,10 +234,17 @@ async def test_the_server_is_asked_for_the_extension(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A server that tests stop and kill."""
+def running() -> Iterator[Postgres]:
+    """A server that tests stop and start again."""
     with Postgres.running(max_connections="8", superuser_reserved_connections="0") as one:
         yield one
+
+
+@pytest.fixture
+def server(running: Postgres) -> Postgres:
+    """The same, with nothing in it."""
+    empty(running.url)
+    return running
 
 
 async def hammer(store: PostgresStore, first: int, acknowledged: set[str]) -> None:
@@ -283,6 +293,57 @@ async def test_without_waiting_for_the_disk_a_kill_loses_commits(
     with Postgres.running(synchronous_commit="off") as server:
         told, there = await killed_while_writing(server)
         assert told - there.keys()
+
+
+async def test_candles_of_many_writes_are_told_apart(url: str) -> None:
+    async with opened(url, commit_after=0.1) as store:
+        await store.write(batch(candle("HELD", source="rest")))
+        given = [
+            batch(candle("HELD", close=99.0), candle("A")),
+            batch(candle("A", close=99.0)),
+            batch(replace(candle("OPEN"), closed=False)),
+            batch(candle("A"), exchange="y"),
+            batch(candle("A", close=98.0), candle("B")),
+            batch(candle("B", close=99.0)),
+        ]
+        before = store.commits
+        tasks = [asyncio.create_task(store._writer.run(writing(one))) for one in given]
+        told = await asyncio.gather(*tasks)
+        assert store.commits == before + 1
+        assert told == [
+            Counts(new=1, outranked=1),
+            Counts(revised=1),
+            Counts(),
+            Counts(new=1),
+            Counts(new=1, revised=1),
+            Counts(revised=1),
+        ]
+        journal = await store.journal("x", 0, NOW * 2)
+        assert [(c.symbol, c.close, c.revision) for c in journal] == [
+            ("HELD", 100.5, 0), ("A", 100.5, 0), ("A", 99.0, 1), ("A", 98.0, 2), ("B", 100.5, 0),
+            ("B", 99.0, 1),
+        ]  # fmt: skip
+
+
+def writing(*items: Item) -> Writing:
+    return Writing(items, HandClock(), by_day=True)
+
+
+async def test_candles_of_many_writes_are_copied_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = 0
+
+    async def counting(*arguments: Any) -> None:
+        nonlocal copies
+        copies += 1
+        await copy_frame(*arguments)
+
+    monkeypatch.setattr(candles, "copy_frame", counting)
+    async with opened(url, commit_after=0.2) as store:
+        await asyncio.gather(*(store.write(batch(candle(f"S{n}"))) for n in range(100)))
+        assert store.counts.new == 100
+        assert copies == store.commits <= 2
 
 
 async def test_a_server_that_is_away_is_told_and_waited_for(server: Postgres) -> None:
