@@ -84,9 +84,33 @@ class Postgres:
     def kill(self) -> None:
         """As a power cut would end it, all its processes at once."""
         assert self.process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        children = self._children()
+        self.process.kill()
+        for pid in children:  # each leads a group of its own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        end = time.monotonic() + SECONDS
+        while any(map(_lives, children)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def freeze(self, title: str) -> None:
+        """Stops those of its processes that are called so, until it is killed."""
+        found = [pid for pid in self._children() if title in _title(pid)]
+        assert found, f"no process of the server is called {title}"
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+
+    def _children(self) -> list[int]:
+        assert self.process is not None
+        first = self.process.pid
+        try:
+            told = Path(f"/proc/{first}/task/{first}/children").read_text()
+        except FileNotFoundError:
+            return []
+        return list(map(int, told.split()))
 
     def stop(self) -> None:
         """In good order, if it runs."""
@@ -124,3 +148,18 @@ class Postgres:
                 server.stop()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

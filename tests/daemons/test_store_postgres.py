@@ -13,15 +13,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import Server, ask, fresh_database, own_server
+from databases import ask, empty, fresh_database
+from postgres_server import Postgres
 from store_values import NOW, HandClock, alert, batch, candle, until
 
 from screenerd.store.audit import HOUR_MS
+from screenerd.store.items import Counts, Item
 from screenerd.store.port import StoreError
-from screenerd.store.postgres import PostgresStore, connect, divided
+from screenerd.store.postgres import PostgresStore, candles, connect, divided
+from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.migrations import applied_numbers, migrate
 from screenerd.store.postgres.migrations import sql as as_sql
 from screenerd.store.postgres.values import adapt
+from screenerd.store.postgres.writes import Writing
 from screenerd.store.schema import MIGRATIONS, TABLES, Migration
 from screenerd.store.sqlite.migrations import migrate as migrate_file
 
@@ -74,12 +78,12 @@ async def connected(url: str) -> Mortal:
 async def test_killed_before_any_statement_it_can_be_run_again(url: str) -> None:
     kills, left, done = 0, 0, 0
     while done < len(ALL):
-        connection = await connected(url)
-        connection.left = left
-        try:
-            await migrate(connection, 0)
-        except Killed:
-            kills += 1
+        async with await connected(url) as connection:
+            connection.left = left
+            try:
+                await migrate(connection, 0)
+            except Killed:
+                kills += 1
         async with await connected(url) as looking:
             numbers = await applied_numbers(looking)
         assert numbers == set(ALL[: len(numbers)])
@@ -206,11 +210,11 @@ def days(url: str, table: str) -> list[str]:
 
 
 async def test_the_extension_is_used_as_far_as_its_edition_goes() -> None:
-    candles = TABLES[0]
-    (made,) = [text for text in as_sql(candles, timescale=True) if "hypertable" in text]
+    first = TABLES[0]
+    (made,) = [text for text in as_sql(first, timescale=True) if "hypertable" in text]
     assert "'candles_1m', 'time'" in made
-    assert not any("PARTITION BY" in text for text in as_sql(candles, timescale=True))
-    assert any("PARTITION BY RANGE (time)" in text for text in as_sql(candles))
+    assert not any("PARTITION BY" in text for text in as_sql(first, timescale=True))
+    assert any("PARTITION BY RANGE (time)" in text for text in as_sql(first))
     assert divided.compression(divided.Extension()) == []
     assert divided.compression(divided.Extension(True, True, "apache")) == []
     assert len(divided.compression(divided.Extension(True, True, "timescale"))) == 6
@@ -230,10 +234,17 @@ async def test_the_server_is_asked_for_the_extension(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server that tests stop and kill."""
-    with own_server(max_connections="8", superuser_reserved_connections="0") as one:
+def running() -> Iterator[Postgres]:
+    """A server that tests stop and start again."""
+    with Postgres.running(max_connections="8", superuser_reserved_connections="0") as one:
         yield one
+
+
+@pytest.fixture
+def server(running: Postgres) -> Postgres:
+    """The same, with nothing in it."""
+    empty(running.url)
+    return running
 
 
 async def hammer(store: PostgresStore, first: int, acknowledged: set[str]) -> None:
@@ -242,10 +253,16 @@ async def hammer(store: PostgresStore, first: int, acknowledged: set[str]) -> No
         acknowledged.add(f"S{number}")
 
 
-async def killed_while_writing(server: Server) -> tuple[set[str], dict[str, int]]:
-    """What was acknowledged before a kill, and what is there after it, in candles."""
+async def killed_while_writing(server: Postgres) -> tuple[set[str], dict[str, int]]:
+    """What was acknowledged before a kill, and what is there after it, in candles.
+
+    The server's own writer of its log stands still, so that only who waits for the disk has it.
+    """
     acknowledged: set[str] = set()
     store = await opened(server.url).__aenter__()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    server.freeze("walwriter")
     tasks = [asyncio.create_task(hammer(store, n, acknowledged)) for n in range(4)]
     await until(lambda: len(acknowledged) > 40)
     await asyncio.to_thread(server.kill)
@@ -262,7 +279,7 @@ async def killed_while_writing(server: Server) -> tuple[set[str], dict[str, int]
 
 async def test_what_was_acknowledged_survives_a_kill_of_the_server() -> None:
     # A server that would lose commits by itself: the writer asks for more.
-    with own_server(synchronous_commit="off", wal_writer_delay="10s") as server:
+    with Postgres.running(synchronous_commit="off") as server:
         told, there = await killed_while_writing(server)
         assert told <= there.keys()
         assert set(there.values()) == {5}  # a batch is there or it is not
@@ -273,12 +290,63 @@ async def test_without_waiting_for_the_disk_a_kill_loses_commits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connect, "DURABLE", "off")
-    with own_server(synchronous_commit="off", wal_writer_delay="10s") as server:
+    with Postgres.running(synchronous_commit="off") as server:
         told, there = await killed_while_writing(server)
         assert told - there.keys()
 
 
-async def test_a_server_that_is_away_is_told_and_waited_for(server: Server) -> None:
+async def test_candles_of_many_writes_are_told_apart(url: str) -> None:
+    async with opened(url, commit_after=0.1) as store:
+        await store.write(batch(candle("HELD", source="rest")))
+        given = [
+            batch(candle("HELD", close=99.0), candle("A")),
+            batch(candle("A", close=99.0)),
+            batch(replace(candle("OPEN"), closed=False)),
+            batch(candle("A"), exchange="y"),
+            batch(candle("A", close=98.0), candle("B")),
+            batch(candle("B", close=99.0)),
+        ]
+        before = store.commits
+        tasks = [asyncio.create_task(store._writer.run(writing(one))) for one in given]
+        told = await asyncio.gather(*tasks)
+        assert store.commits == before + 1
+        assert told == [
+            Counts(new=1, outranked=1),
+            Counts(revised=1),
+            Counts(),
+            Counts(new=1),
+            Counts(new=1, revised=1),
+            Counts(revised=1),
+        ]
+        journal = await store.journal("x", 0, NOW * 2)
+        assert [(c.symbol, c.close, c.revision) for c in journal] == [
+            ("HELD", 100.5, 0), ("A", 100.5, 0), ("A", 99.0, 1), ("A", 98.0, 2), ("B", 100.5, 0),
+            ("B", 99.0, 1),
+        ]  # fmt: skip
+
+
+def writing(*items: Item) -> Writing:
+    return Writing(items, HandClock(), by_day=True)
+
+
+async def test_candles_of_many_writes_are_copied_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = 0
+
+    async def counting(*arguments: Any) -> None:
+        nonlocal copies
+        copies += 1
+        await copy_frame(*arguments)
+
+    monkeypatch.setattr(candles, "copy_frame", counting)
+    async with opened(url, commit_after=0.2) as store:
+        await asyncio.gather(*(store.write(batch(candle(f"S{n}"))) for n in range(100)))
+        assert store.counts.new == 100
+        assert copies == store.commits <= 2
+
+
+async def test_a_server_that_is_away_is_told_and_waited_for(server: Postgres) -> None:
     async with opened(server.url, wait=1.0) as store:
         await store.write(batch(candle("BEFORE")))
         await store.newest("x")
@@ -305,7 +373,7 @@ async def test_a_server_that_is_away_is_told_and_waited_for(server: Server) -> N
         assert len(await store.alerts(0)) == 20
 
 
-async def test_what_cannot_be_stored_at_the_end_is_told(server: Server) -> None:
+async def test_what_cannot_be_stored_at_the_end_is_told(server: Postgres) -> None:
     store = await opened(server.url).__aenter__()
     await asyncio.to_thread(server.stop)
     try:
@@ -319,7 +387,7 @@ async def test_what_cannot_be_stored_at_the_end_is_told(server: Server) -> None:
         await asyncio.to_thread(server.start)
 
 
-async def test_without_a_free_connection_a_query_ends_in_time(server: Server) -> None:
+async def test_without_a_free_connection_a_query_ends_in_time(server: Postgres) -> None:
     async with opened(server.url, wait=1.0) as store:
         taken = []
         with pytest.raises(psycopg.OperationalError, match="too many"):  # noqa: PT012
@@ -377,7 +445,7 @@ async def test_readers_cannot_write(url: str) -> None:
 
 async def test_a_server_that_does_not_sync_is_refused() -> None:
     refused = pytest.raises(StoreError, match=r"fsync = off.*set fsync = on")
-    with own_server(fsync="off") as server, refused:
+    with Postgres.running(fsync="off") as server, refused:
         await opened(server.url).__aenter__()
 
 

@@ -224,7 +224,11 @@ def undo(
 
 def load(
     database: Annotated[
-        Path, typer.Argument(help="The database of screenerd.", metavar="DATABASE")
+        str,
+        typer.Argument(
+            help="The database of screenerd: its file, or its postgresql:// url.",
+            metavar="DATABASE|URL",
+        ),
     ],
     symbols: Symbols = None,
     start: Start = None,
@@ -233,12 +237,10 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load stored minutes into the daemons' database, and count them there."""
-    from screener.history.database import load as load_into
-
     folder = open_store(store)
     now = time.time_ns() // 1_000_000
     with status("loading") as shown:
-        done = load_into(
+        done = kept.load_into(
             folder, database, symbols or None, start, end, now=now,
             on_symbol=lambda name: shown.update(f"loading {name}"),
         )  # fmt: skip
@@ -262,9 +264,10 @@ def export(
                      metavar="FOLDER", show_default=False),
     ] = None,
     database: Annotated[
-        Path | None,
-        typer.Option(help="Take minutes of screenerd's database, not of the store.",
-                     metavar="DATABASE", show_default=False),
+        str | None,
+        typer.Option(help="Take minutes of screenerd's database, not of the store: its file, or "
+                     "its postgresql:// url.",
+                     metavar="DATABASE|URL", show_default=False),
     ] = None,
     to_store: Annotated[
         bool, typer.Option("--to-store", help="With --database: bring them into the store.")

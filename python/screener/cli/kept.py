@@ -194,19 +194,46 @@ def _told(entry: Entry) -> str:
 # -- load and export -----------------------------------------------------------------------------
 
 
-def loaded_document(database: Path, done: Loaded) -> dict[str, Any]:
+def load_into(
+    store: Store,
+    database: str,
+    symbols: Sequence[str] | None,
+    start: int | None,
+    end: int | None,
+    *,
+    now: int,
+    on_symbol: Callable[[str], None],
+) -> Loaded:
+    """Loads stored minutes into the daemons' database, whichever it is."""
+    from screener.history import database as files
+    from screener.history import postgres
+
+    into = postgres.load if postgres.is_url(database) else files.load
+    return into(store, database, symbols, start, end, now=now, on_symbol=on_symbol)
+
+
+def database_name(database: str | Path) -> str:
+    """What a database is called when it is told of: a url without its password."""
+    from screener.history import postgres
+
+    return postgres.named(str(database)) if postgres.is_url(database) else str(database)
+
+
+def loaded_document(database: str, done: Loaded) -> dict[str, Any]:
     """A load as JSON knows it."""
-    return {"database": str(database), **asdict(done)}
+    return {"database": database_name(database), **asdict(done)}
 
 
-def print_loaded(database: Path, done: Loaded) -> None:
+def print_loaded(database: str, done: Loaded) -> None:
     """What became of loaded minutes."""
     typer.echo(
         f"{done.rows:,} minutes: {done.inserted:,} added, {done.corrected:,} corrected, "
         f"{done.improved:,} known from a better source, {done.duplicate:,} known already, "
         f"{done.outranked:,} of a worse source and left out"
     )
-    typer.echo(f"counted again: {database} has {done.held:,} minutes of these symbols")
+    typer.echo(
+        f"counted again: {database_name(database)} has {done.held:,} minutes of these symbols"
+    )
     typer.echo(
         f"note: screenerd drops what is older than its retention ({_RETENTION_HOURS} h by "
         "default, retention_hours in its configuration)",
@@ -230,7 +257,7 @@ class Minutes:
     symbols: Sequence[str] | None
     start: int | None
     end: int | None
-    database: Path | None
+    database: str | Path | None
 
     def export(self, out: Path | None, archive: Path | None) -> dict[str, Any]:
         """Writes one Parquet file, or an archive, or into the store; tells what was written.
@@ -256,32 +283,49 @@ class Minutes:
 
     def _names(self) -> list[str]:
         from screener.errors import DataError
-        from screener.history.database import database_symbols
         from screener.history.stored import named_symbols
 
         if self.database is None:
             return named_symbols(self.store, self.symbols)
-        known = database_symbols(self.database, exchange=self.store.exchange)
+        known = self._known(self.database)
         unknown = next((name for name in self.symbols or () if name not in known), None)
         if unknown is not None or not known:
             what = "minutes" if unknown is None else f"minutes of {unknown!r}"
             raise DataError(
-                reason=f"it has no {what}", path=self.database, remedy="screener load brings some"
+                reason=f"it has no {what}",
+                path=database_name(self.database),
+                remedy="screener load brings some",
             )
         return known if self.symbols is None else list(self.symbols)
 
+    def _known(self, database: str | Path) -> list[str]:
+        from screener.history import database as files
+        from screener.history import postgres
+
+        if postgres.is_url(database):
+            return postgres.database_symbols(str(database), exchange=self.store.exchange)
+        return files.database_symbols(database, exchange=self.store.exchange)
+
+    def _kept_in(self, database: str | Path, name: str) -> Iterator[pl.DataFrame]:
+        from screener.history import database as files
+        from screener.history import postgres
+
+        exchange = self.store.exchange
+        if postgres.is_url(database):
+            return postgres.database_frames(
+                str(database), name, self.start, self.end, exchange=exchange
+            )
+        return files.database_frames(database, name, self.start, self.end, exchange=exchange)
+
     def _frames(self) -> Iterator[pl.DataFrame]:
         """In the store's case a frame a symbol, of a database several; each read when asked for."""
-        from screener.history.database import database_frames
         from screener.history.stored import minutes_of
 
         for name in self._names():
             if self.database is None:
                 yield minutes_of(self.store, name, self.start, self.end)
             else:
-                yield from database_frames(
-                    self.database, name, self.start, self.end, exchange=self.store.exchange
-                )
+                yield from self._kept_in(self.database, name)
 
     def _whole(self) -> pl.LazyFrame | Iterator[pl.DataFrame]:
         if self.database is not None:

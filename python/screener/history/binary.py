@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,41 +23,61 @@ END: Final = struct.pack("!h", -1)
 _NULL: Final = -1
 
 
-def blocks(frame: pl.DataFrame, texts: dict[str, str]) -> Iterator[bytes]:
+def blocks(frame: pl.DataFrame, texts: dict[str, str] | None = None) -> Iterator[bytes]:
     """The rows of a frame, those of one shape together: in another order than the frame's.
 
     Args:
-        frame: columns of whole numbers and doubles; null is null.
+        frame: columns of whole numbers, doubles and texts; null is null.
         texts: columns before them that are the same in every row.
     """
     import polars as pl
 
     nulls = [name for name in frame.columns if frame[name].null_count()]
-    if not nulls:
-        yield _block(frame, texts, ())
+    written = [name for name in frame.columns if frame.schema[name] == pl.String]
+    shape = [pl.col(name).is_null() for name in nulls]
+    shape += [pl.col(name).str.len_bytes().alias(f"{name}:size") for name in written]
+    if not shape:
+        yield _block(frame, texts or {}, ())
         return
-    for _, rows in frame.group_by([pl.col(name).is_null() for name in nulls]):
+    for _, rows in frame.group_by(shape):
         absent = tuple(name for name in nulls if rows[name].null_count())
-        yield _block(rows, texts, absent)
+        yield _block(rows, texts or {}, absent)
 
 
 def _block(rows: pl.DataFrame, texts: dict[str, str], absent: Sequence[str]) -> bytes:
-    given = [name for name in rows.columns if name not in absent]
     fields: list[tuple[str, str]] = [("fields", ">i2")]
-    for name, text in texts.items():
-        size = len(text.encode())
-        fields += [(f"{name}:size", ">i4"), (name, f"S{size}")]
-    for name in rows.columns:
+    values: dict[str, Any] = {name: text.encode() for name, text in texts.items()}
+    values |= {name: None if name in absent else _values(rows[name]) for name in rows.columns}
+    types = {name: _type(value) for name, value in values.items()}
+    for name, kind in types.items():
         fields.append((f"{name}:size", ">i4"))
-        if name in given:
-            fields.append((name, ">f8" if rows.schema[name].is_float() else ">i8"))
+        if kind is not None:
+            fields.append((name, kind))
     out = np.empty(rows.height, dtype=np.dtype(fields))
-    out["fields"] = len(texts) + rows.width
-    for name, text in texts.items():
-        out[f"{name}:size"] = len(text.encode())
-        out[name] = text.encode()
-    for name in rows.columns:
-        out[f"{name}:size"] = 8 if name in given else _NULL
-        if name in given:
-            out[name] = rows[name].to_numpy()
+    out["fields"] = len(values)
+    for name, value in values.items():
+        kind = types[name]
+        out[f"{name}:size"] = _NULL if kind is None else np.dtype(kind).itemsize
+        if kind is not None:
+            out[name] = value
     return out.tobytes()
+
+
+def _values(column: pl.Series) -> np.ndarray[Any, Any]:
+    import polars as pl
+
+    if column.dtype == pl.String:
+        # Of one length in bytes, which numpy is told: it would not count zeros at the end.
+        size = column.str.len_bytes()[0]
+        return np.array(column.cast(pl.Binary).to_list(), dtype=f"S{size}")
+    return column.to_numpy()
+
+
+def _type(value: bytes | np.ndarray[Any, Any] | None) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bytes):
+        return f"S{len(value)}"
+    if value.dtype.kind == "S":
+        return f"S{value.dtype.itemsize}"
+    return ">f8" if value.dtype.kind == "f" else ">i8"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from screener.errors import DataError
 from screener.history.binary import END, HEADER, blocks
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from screener.history.store import Store
     from screener.history.times import Moment
 
-__all__ = ["copy_minutes", "is_url", "load", "read_database", "symbols_of"]
+__all__ = [
+    "copy_minutes",
+    "database_frames",
+    "database_symbols",
+    "is_url",
+    "load",
+    "named",
+    "read_database",
+]
 
 _DAY_MS: Final = 86_400_000
 _EPOCH_MS: Final = 946_684_800_000
@@ -68,7 +77,13 @@ _MS: Final = "(extract(epoch FROM time) * 1000)::bigint"
 
 def is_url(text: object) -> bool:
     """Whether a database is named by a PostgreSQL url, and not as a file."""
-    return str(text).startswith(("postgresql://", "postgres://", "postgresql:/", "postgres:/"))
+    return str(text).startswith(("postgresql://", "postgres://"))
+
+
+def named(url: str) -> str:
+    """A url without what only its user should know."""
+    parts = urlsplit(url)
+    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def load(
@@ -107,7 +122,7 @@ def copy_minutes(url: str, exchange: str, frames: Iterable[pl.DataFrame], now: i
     return total
 
 
-def read_database(
+def database_frames(
     url: str,
     symbol: str,
     start: Moment | None = None,
@@ -117,6 +132,8 @@ def read_database(
 ) -> Iterator[pl.DataFrame]:
     """The minutes of a symbol as frames of at most `FRAME_ROWS` rows, each read when asked for.
 
+    All are one moment's state.
+
     Raises:
         DataError: The database cannot be read.
     """
@@ -124,7 +141,8 @@ def read_database(
 
     low, high = range_ms(start, end)
     at = low or 0
-    with _connected(url) as connection:
+    with _connected(url) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         while True:
             rows = connection.execute(
                 f"SELECT symbol, {_MS}, {', '.join(VALUES)}, source, revision FROM candles_1m "  # noqa: S608
@@ -139,16 +157,31 @@ def read_database(
             at = rows[-1][1] + 1
 
 
-def whole(url: str, symbol: str, *, exchange: str = "binance") -> pl.DataFrame:
-    """All minutes of a symbol, as one frame."""
+def read_database(
+    url: str,
+    symbol: str,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    *,
+    exchange: str = "binance",
+) -> pl.DataFrame:
+    """The minutes of a symbol in the daemons' database, with the columns of `Store.read`.
+
+    Raises:
+        DataError: The database cannot be read.
+    """
     import polars as pl
 
-    frames = list(read_database(url, symbol, exchange=exchange))
+    frames = list(database_frames(url, symbol, start, end, exchange=exchange))
     return pl.concat(frames) if frames else empty()
 
 
-def symbols_of(url: str, *, exchange: str = "binance") -> list[str]:
-    """The symbols that the daemons' database has minutes of, sorted."""
+def database_symbols(url: str, *, exchange: str = "binance") -> list[str]:
+    """The symbols that the daemons' database has minutes of, sorted.
+
+    Raises:
+        DataError: The database cannot be read.
+    """
     with _connected(url) as connection:
         found = connection.execute(
             "SELECT DISTINCT symbol FROM candles_1m WHERE exchange = %s ORDER BY symbol",
@@ -278,6 +311,13 @@ def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
             remedy="pip install 'screener[postgres]'",
         ) from error
     try:
+        psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        raise DataError(  # the driver would repeat it, password and all
+            reason="the url is not one of PostgreSQL",
+            remedy="write postgresql://user:password@host:5432/database",
+        ) from None
+    try:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
             connection.execute("SET synchronous_commit = on")
             connection.execute("SET lock_timeout = '30s'")
@@ -290,5 +330,5 @@ def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
     except psycopg.Error as error:
         raise DataError(
             reason=f"the database refuses: {' '.join(str(error).split())}",
-            remedy="see that the server runs and lets this user in; this symbol was not loaded",
+            remedy="see that the server runs and lets this user in; nothing half done is kept",
         ) from error

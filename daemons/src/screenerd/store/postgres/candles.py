@@ -5,29 +5,34 @@ The rules are those of `screenerd.store.rows`, on all rows of a batch at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
+
+import polars as pl
 
 from screener.history.precedence import RANKS, VALUES
 from screenerd.model import Candle, CandleBatch
 from screenerd.store.items import Counts
 from screenerd.store.postgres.connect import Connection
+from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.divided import day_of, make_days
-from screenerd.store.postgres.values import timed
+from screenerd.store.postgres.values import instant
 from screenerd.store.rows import CANDLE_COLUMNS, OPTIONAL_VALUES, candle_row
 
-_TYPES: Final = (
-    "int8", "text", "timestamptz", *(["float8"] * 6), "int8", "float8", "float8", "text", "int8",
-    "timestamptz", "timestamptz",
-)  # fmt: skip
 _COLUMNS: Final = CANDLE_COLUMNS.split(", ")
-_TIMES: Final = tuple(_COLUMNS.index(name) for name in ("time", "event_time", "received_at"))
+_WHOLE: Final = ("time", "trades", "revision", "event_time", "received_at")
+_SCHEMA: Final = {
+    "place": pl.Int64,
+    **dict.fromkeys(_COLUMNS, pl.Float64),
+    **dict.fromkeys(_WHOLE, pl.Int64),
+    **dict.fromkeys(("symbol", "source"), pl.String),
+}
+_TIMES: Final = ("time", "event_time", "received_at")
 
 _STAGE: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS staged_candles ON COMMIT DELETE ROWS AS "  # noqa: S608
     f"SELECT 0::bigint AS place, {CANDLE_COLUMNS} FROM candles_1m WITH NO DATA"
 )
-_COPY: Final = f"COPY staged_candles (place, {CANDLE_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
 _AGREES: Final = " AND ".join(
     f"(s.{name} IS NULL OR s.{name} IS NOT DISTINCT FROM {{0}}.{name})" for name in VALUES
@@ -83,48 +88,73 @@ _MERGE: Final = (
     + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("symbol", "time"))
     + f"), told AS (INSERT INTO candle_journal (exchange, {CANDLE_COLUMNS}) "  # noqa: S608
     f"SELECT %(exchange)s, {CANDLE_COLUMNS} FROM judged WHERE change IN ('new', 'revised') "
-    "ORDER BY place) SELECT change, count(*) FROM judged GROUP BY change"
+    "ORDER BY place) SELECT place, change FROM judged"
 )
 
 
-async def write_candles(connection: Connection, batch: CandleBatch, *, by_day: bool) -> Counts:
-    """Stores the closed candles of a batch, and journals the versions that were taken."""
-    counts = Counts()
-    closed = [candle for candle in batch.candles if candle.closed]
+async def write_candles(
+    connection: Connection, batches: Sequence[CandleBatch], *, by_day: bool
+) -> list[Counts]:
+    """Stores the closed candles of batches, and journals the versions that were taken.
+
+    Args:
+        connection: one in a transaction.
+        batches: of one exchange, in their order.
+        by_day: whether days have to be made.
+
+    Returns:
+        What became of each batch.
+    """
+    counts = [Counts() for _ in batches]
+    closed = [
+        (candle, told)
+        for batch, told in zip(batches, counts, strict=True)
+        for candle in batch.candles
+        if candle.closed
+    ]
     if not closed:
         return counts
     if by_day:
-        times = {day_of(candle.open_time) for candle in closed}
+        times = {day_of(candle.open_time) for candle, _ in closed}
         await make_days(connection, "candles_1m", times)
-        arrivals = {day_of(candle.received_at) for candle in closed}
+        arrivals = {day_of(candle.received_at) for candle, _ in closed}
         await make_days(connection, "candle_journal", arrivals)
     await connection.execute(_STAGE.encode())
     for versions in _one_a_minute(closed):
-        counts.add(await _merge(connection, batch.exchange, versions))
+        changes = await _merge(connection, batches[0].exchange, [one for one, _ in versions])
+        for place, change in changes:
+            versions[place][1].add(Counts(**{change: 1}))
     return counts
 
 
-def _one_a_minute(candles: Iterable[Candle]) -> Iterator[list[Candle]]:
+def _one_a_minute(
+    candles: Iterable[tuple[Candle, Counts]],
+) -> Iterator[list[tuple[Candle, Counts]]]:
     """Candles in their order, in runs that have no minute twice: nearly always one."""
-    run: list[Candle] = []
+    run: list[tuple[Candle, Counts]] = []
     seen: set[tuple[str, int]] = set()
-    for candle in candles:
+    for candle, counts in candles:
         key = (candle.symbol, candle.open_time)
         if key in seen:
             yield run
             run, seen = [], set()
         seen.add(key)
-        run.append(candle)
+        run.append((candle, counts))
     yield run
 
 
-async def _merge(connection: Connection, exchange: str, candles: list[Candle]) -> Counts:
-    cursor = connection.cursor()
-    async with cursor.copy(_COPY.encode()) as copy:
-        copy.set_types(_TYPES)
-        for place, candle in enumerate(candles):
-            await copy.write_row((place, *timed(candle_row(candle, 0), *_TIMES)))
-    found = await cursor.execute(_MERGE.encode(), {"exchange": exchange})
-    counts = Counts(**dict(await found.fetchall()))
-    await cursor.execute("DELETE FROM staged_candles")
-    return counts
+async def _merge(
+    connection: Connection, exchange: str, candles: list[Candle]
+) -> list[tuple[int, str]]:
+    """The places of candles, and what became of each."""
+    await copy_frame(connection, "staged_candles", _frame(candles))
+    found = await connection.execute(_MERGE.encode(), {"exchange": exchange})
+    changes = await found.fetchall()
+    await connection.execute("DELETE FROM staged_candles")
+    return [(place, change) for place, change in changes]
+
+
+def _frame(candles: list[Candle]) -> pl.DataFrame:
+    rows = [(place, *candle_row(candle, 0)) for place, candle in enumerate(candles)]
+    frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return frame.with_columns(map(instant, _TIMES))

@@ -155,12 +155,8 @@ class PostgresStore(PostgresReader):
         kept = [item for item in items if self._metrics or not isinstance(item, Metrics)]
         rows = weight(kept)
         if rows:
-            counts = await self._writer.run(partial(self._write, items=kept), rows=rows)
-            self._counts.add(counts)
-
-    async def _write(self, connection: Connection, items: Sequence[Item]) -> Counts:
-        now = self._clock.now_ms()
-        return await writes.write_items(connection, items, now, by_day=self._by_day)
+            writing = writes.Writing(kept, self._clock, self._by_day)
+            self._counts.add(await self._writer.run(writing, rows=rows))
 
     async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
         """Stores an alert and puts it into the outbox, once a channel however often it is asked."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+import polars as pl
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
@@ -55,6 +56,19 @@ def pack_ms(ms: int) -> bytes:
     if ms >= _LATEST:
         return _PACK.pack(_INFINITY)
     return _PACK.pack((ms - _EPOCH_MS) * 1000)
+
+
+def instant(column: str) -> pl.Expr:
+    """A column of instants, ms, as the server reads them."""
+    ms = pl.col(column)
+    return (
+        pl.when(ms < _EARLIEST)
+        .then(pl.lit(-_INFINITY - 1, dtype=pl.Int64))
+        .when(ms >= _LATEST)
+        .then(pl.lit(_INFINITY, dtype=pl.Int64))
+        .otherwise((ms - _EPOCH_MS) * 1000)
+        .alias(column)
+    )
 
 
 def adapt(context: AdaptContext) -> None:

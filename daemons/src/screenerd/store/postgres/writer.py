@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
 
+import polars as pl
 import psycopg
 
 from screenerd.backoff import Backoff
 from screenerd.clock import Clock
 from screenerd.store.group import TRANSACTION_ROWS, Outcome, Pending, Request, refusal
 from screenerd.store.port import StoreError
+from screenerd.store.postgres.candles import write_candles
 from screenerd.store.postgres.connect import Connection, close, told
+from screenerd.store.postgres.writes import Writing
 
 T = TypeVar("T")
 
@@ -35,6 +39,7 @@ _REQUEST_FAULTS: Final = (
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.ProgrammingError,
+    pl.exceptions.PolarsError,
     StoreError,
     OverflowError,
     TypeError,
@@ -198,25 +203,50 @@ class GroupWriter(Pending):
 async def _transact(connection: Connection, group: list[Request]) -> list[Outcome]:
     """Runs requests in one transaction; if one is at fault, again with each by itself."""
     try:
-        return await _together(connection, group, _run)
+        return await _together(connection, group, _run_all)
     except _REQUEST_FAULTS:
         if connection.broken:
             raise
-    return await _together(connection, group, _attempt)
+    return await _together(connection, group, _attempt_each)
 
 
 async def _together(
     connection: Connection,
     group: list[Request],
-    run: Callable[[Connection, Request], Awaitable[Outcome]],
+    run: Callable[[Connection, list[Request]], Awaitable[list[Outcome]]],
 ) -> list[Outcome]:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
-        return [await run(connection, request) for request in group]
+        return await run(connection, group)
 
 
-async def _run(connection: Connection, request: Request) -> Outcome:
-    return Outcome(request, value=await request.operation(connection))
+async def _run_all(connection: Connection, group: list[Request]) -> list[Outcome]:
+    """In their order; candles of one exchange that follow one another at once."""
+    outcomes: list[Outcome] = []
+    for exchange, some in itertools.groupby(group, _exchange):
+        requests = list(some)
+        if exchange is None:
+            outcomes += [Outcome(one, await one.operation(connection)) for one in requests]
+        else:
+            outcomes += await _run_candles(connection, requests)
+    return outcomes
+
+
+def _exchange(request: Request) -> str | None:
+    """Whose candles a request is, if it is nothing else."""
+    batch = request.operation.candles if isinstance(request.operation, Writing) else None
+    return None if batch is None else batch.exchange
+
+
+async def _run_candles(connection: Connection, requests: list[Request]) -> list[Outcome]:
+    batches = [request.operation.candles for request in requests]
+    by_day = requests[0].operation.by_day
+    counts = await write_candles(connection, batches, by_day=by_day)
+    return [Outcome(request, told) for request, told in zip(requests, counts, strict=True)]
+
+
+async def _attempt_each(connection: Connection, group: list[Request]) -> list[Outcome]:
+    return [await _attempt(connection, request) for request in group]
 
 
 async def _attempt(connection: Connection, request: Request) -> Outcome:

@@ -7,11 +7,13 @@ whose answer was lost is repeated.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import orjson
 
+from screenerd.clock import Clock
 from screenerd.columns import METRICS, metric_rows
 from screenerd.model import (
     Alert,
@@ -28,8 +30,9 @@ from screenerd.store.kept import DEAD_LETTERS_KEPT
 from screenerd.store.port import AuditRow, Delivery, Settings, StoreError
 from screenerd.store.postgres.candles import write_candles
 from screenerd.store.postgres.connect import Connection
+from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.divided import day_of, make_days
-from screenerd.store.postgres.values import Ms, optional, timed
+from screenerd.store.postgres.values import Ms, instant, optional, timed
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     SCORE_COLUMNS,
@@ -60,18 +63,50 @@ _DEAD_LETTER = (
     "AND reason = %(reason)s AND frame = %(frame)s)"
 )
 _METRIC_COLUMNS: Final = f"symbol, time, timeframe, {', '.join(METRICS)}"
-_METRIC_TYPES: Final = ("text", "timestamptz", "text", *(["float8"] * len(METRICS)))
 _STAGE_METRICS = (
     "CREATE TEMP TABLE IF NOT EXISTS staged_metrics ON COMMIT DELETE ROWS AS "  # noqa: S608
     f"SELECT {_METRIC_COLUMNS} FROM metrics_calculated WITH NO DATA"
 )
-_COPY_METRICS = f"COPY staged_metrics ({_METRIC_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_HAS_METRICS = (
+    "SELECT EXISTS (SELECT 1 FROM unnest(%s::text[]) AS given (symbol), LATERAL ("
+    "SELECT 1 FROM metrics_calculated AS m WHERE m.exchange = %s AND m.symbol = given.symbol "
+    "AND m.time >= %s AND m.time <= %s LIMIT 1) AS held)"
+)
 _METRICS = (
     f"INSERT INTO metrics_calculated (exchange, {_METRIC_COLUMNS}) "  # noqa: S608
     f"SELECT %s, {_METRIC_COLUMNS} FROM staged_metrics "
     "ON CONFLICT (exchange, symbol, time, timeframe) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in METRICS)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What one call writes, as an operation; candles of many calls can be written at once.
+
+    Attributes:
+        items: what is written.
+        clock: tells when.
+        by_day: whether days have to be made.
+    """
+
+    items: Sequence[Item]
+    clock: Clock
+    by_day: bool
+
+    async def __call__(self, connection: Connection) -> Counts:
+        """Stores the items."""
+        now = self.clock.now_ms()
+        return await write_items(connection, self.items, now, by_day=self.by_day)
+
+    @property
+    def candles(self) -> CandleBatch | None:
+        """The one batch that it is, if it is nothing else."""
+        match self.items:
+            case [CandleBatch() as batch]:
+                return batch
+            case _:
+                return None
 
 
 async def write_items(
@@ -82,7 +117,7 @@ async def write_items(
     for item in items:
         match item:
             case CandleBatch():
-                counts.add(await write_candles(connection, item, by_day=by_day))
+                counts.add(*await write_candles(connection, [item], by_day=by_day))
             case Alert():
                 await write_alert(connection, item, now)
             case DeadLetter():
@@ -134,17 +169,22 @@ async def _write_bars(connection: Connection, bars: Bars) -> None:
 
 
 async def _write_metrics(connection: Connection, metrics: Metrics, *, by_day: bool) -> None:
+    times = metrics.frame["open_time"].unique().to_list()
     if by_day:
-        times = metrics.frame["open_time"].unique().to_list()
         await make_days(connection, "metrics_calculated", {day_of(time) for time in times})
+    rows = (
+        metric_rows(metrics.frame).with_columns(instant("open_time")).rename({"open_time": "time"})
+    )
+    asked = (metrics.frame["symbol"].to_list(), metrics.exchange, Ms(min(times)), Ms(max(times)))
+    found = await connection.execute(_HAS_METRICS.encode(), asked)
+    if await found.fetchone() == (False,):
+        texts = {"exchange": metrics.exchange}
+        await copy_frame(connection, "metrics_calculated", rows, texts)
+        return
     await connection.execute(_STAGE_METRICS.encode())
-    cursor = connection.cursor()
-    async with cursor.copy(_COPY_METRICS.encode()) as copy:
-        copy.set_types(_METRIC_TYPES)
-        for symbol, time, *values in metric_rows(metrics.frame).iter_rows():
-            await copy.write_row((symbol, Ms(time), *values))
-    await cursor.execute(_METRICS.encode(), (metrics.exchange,))
-    await cursor.execute("DELETE FROM staged_metrics")
+    await copy_frame(connection, "staged_metrics", rows)
+    await connection.execute(_METRICS.encode(), (metrics.exchange,))
+    await connection.execute("DELETE FROM staged_metrics")
 
 
 async def enqueue(connection: Connection, alert: Alert, channels: Sequence[str], now: int) -> None:
