@@ -30,6 +30,9 @@ nox.options.sessions = [
     "daemons",
 ]
 
+# As pip does it: a warning of a package's own source is not for the tests to meet.
+os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
+
 ROOT = Path(__file__).parent
 FIRST_ALERT_SECONDS = 900
 """Building included."""
