@@ -157,10 +157,19 @@ class Cluster:
         """The end of what a process has logged."""
         return (self.folder / f"{role.name}-{role.number}.log").read_text()[-2000:]
 
-    async def health(self) -> str:
-        """What the service says of the whole."""
-        status, told = await self.get("/api/health")
-        return told["status"] if isinstance(told, dict) and "status" in told else f"no {status}"
+    async def well(self, seconds: float = SECONDS) -> None:
+        """Waits until every replica that serves says that all is well."""
+        told: list[Any] = []
+
+        async def all_say_so() -> bool:
+            replicas = [one for one in self.roles if one.name == "serve"]
+            told[:] = [await self.get("/api/health", role=one) for one in replicas]
+            return all(status == 200 and it["status"] == "healthy" for status, it in told)
+
+        try:
+            await self.until(all_say_so, seconds)
+        except TimeoutError:
+            raise AssertionError(told) from None
 
     async def end(self) -> None:
         """Ends every process in good order."""
@@ -272,7 +281,7 @@ async def clustered(
     folder: Path,
     *roles: tuple[str, int],
     symbols: int = 6,
-    speed: float = 30.0,
+    speed: float = 15.0,
     idle: bool = False,
     **settings: dict[str, Any],
 ) -> AsyncIterator[Cluster]:

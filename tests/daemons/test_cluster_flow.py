@@ -49,7 +49,7 @@ def is_right(left: Left, it: Cluster, promise: Promise) -> None:
 async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> None:
     async with fake_target() as target, clustered(tmp_path, **settings(tmp_path, target)) as it:
         await it.ready()
-        await it.until(lambda: _healthy(it))
+        await it.well()
         async with listening(it) as client:
             until = next_minute(it, 10)
             await it.until(lambda: it.complete(until))
@@ -68,24 +68,20 @@ async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> 
     assert heard.keys() <= {(one.id, one.state) for one in left.alerts}
 
 
-async def _healthy(it: Cluster) -> bool:
-    return await it.health() == "healthy"
-
-
 async def test_workers_become_more_and_fewer_and_one_dies(tmp_path: Path) -> None:
     roles = [("ingest", 2), ("screen", 5), ("persist", 2), ("notify", 1), ("serve", 2)]
     async with (
         fake_target() as target,
         clustered(tmp_path, *roles, **settings(tmp_path, target)) as it,
     ):
-        await it.until(lambda: _healthy(it))
+        await it.well()
         config = Config.model_validate(it.config("screen", 0))
         async with listening(it) as client:
             for workers in (4, 2):
                 await rescale(config, workers)
                 until = next_minute(it, 3)
                 await it.until(partial(it.complete, until))
-                await it.until(lambda: _healthy(it))
+                await it.well()
             until = next_minute(it, 2)
             await it.until(lambda: it.complete(until))
             await asyncio.sleep(it.clock.real(60))

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 import psycopg
 import pytest
-from cluster import SECONDS, Cluster, Role, clustered, listening
+from cluster import SECONDS, Cluster, clustered, listening
 from fake_target import FakeTarget, fake_target
 from proxy import Proxy, proxied
 from test_cluster_flow import is_right, next_minute, settings
@@ -56,16 +56,8 @@ class Wrecker:
         began = loop.time()
         await self._hit(victim)
         self.struck[victim] += 1
-        await self.it.until(self.is_well, SECONDS)
+        await self.it.well()
         self.seconds.setdefault(victim, []).append(loop.time() - began)
-
-    async def is_well(self) -> bool:
-        """Whether every replica that serves says that all is."""
-        return all([await self._says_so(role) for role in self.it.roles if role.name == "serve"])
-
-    async def _says_so(self, role: Role) -> bool:
-        status, told = await self.it.get("/api/health", role=role)
-        return status == 200 and told["status"] == "healthy"
 
     async def _hit(self, victim: str) -> None:
         pause = self.chance.uniform(0, 1.5)
@@ -119,7 +111,7 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
             for number in range(count):
                 await it.start(name, number)
         wrecker = Wrecker(it, proxies)
-        await it.until(wrecker.is_well, 2 * SECONDS)
+        await it.well(2 * SECONDS)
         client = await stack.enter_async_context(listening(it))
         victims = [VICTIMS[number % len(VICTIMS)] for number in range(KILLS)]
         wrecker.chance.shuffle(victims)
@@ -167,8 +159,7 @@ async def _delivered(it: Cluster) -> bool:
 
 async def test_health_tells_the_truth(tmp_path: Path) -> None:
     async with fake_target() as target, clustered(tmp_path, **settings(tmp_path, target)) as it:
-        wrecker = Wrecker(it, {})
-        await it.until(wrecker.is_well, 2 * SECONDS)
+        await it.well(2 * SECONDS)
         for victim, where in (
             ("ingest", "ingest"),
             ("screen", "screen"),
@@ -182,7 +173,7 @@ async def test_health_tells_the_truth(tmp_path: Path) -> None:
             await (it.role(victim).end(signal.SIGKILL) if is_role else to_thread(server.kill))
             await it.until(partial(_troubled, it, where))
             await (it.start(victim) if is_role else to_thread(server.start))
-            await it.until(wrecker.is_well, SECONDS)
+            await it.well()
 
 
 async def _troubled(it: Cluster, where: str) -> bool:

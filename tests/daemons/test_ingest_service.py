@@ -135,7 +135,7 @@ async def test_prices_of_running_minutes_are_told(
         told = aiter(bench.bus.subscribe("prices", Prices, limit=10))
         bench.feed.moved = {"A": 2.0, "X": 3.0}
         async with asyncio.timeout(5):
-            prices = await anext(told)
+            prices = (await anext(told)).message
         assert isinstance(prices, Prices)
         assert prices.prices == {"A": 2.0}, "and no stranger's"
         assert prices.at == bench.clock.now_ms()

@@ -75,10 +75,13 @@ class Workers:
         return sorted(scope.shard.number for scope in rebuilt if scope.shard is not None)
 
     @property
-    def judged_until(self) -> int:
-        """The minute that every engine here has come to, ms; 0 if none has judged any yet."""
+    def judged_until(self) -> int | None:
+        """The minute that every engine here has come to, ms; `None` if there are no symbols.
+
+        0 if one has judged none of its symbols' minutes yet.
+        """
         minutes = [one.status.last_minute for one in self._screens if one.status.symbols]
-        return min(minutes, default=0)
+        return min(minutes, default=None)
 
     @property
     def ready(self) -> bool:
