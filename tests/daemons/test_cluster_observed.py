@@ -138,6 +138,11 @@ def test_a_worker_that_cannot_keep_up_is_told() -> None:
     assert status.health.state == "degraded"
     assert status.services["alert_engine"] == "stale"
     assert "judged 480 s after" in stage.troubles()["screen"]
+    stage.tell("screen", instance="slow", judged_until=0)
+    assert "takes in the past" in stage.troubles()["screen"]
+    assert stage.status().services["alert_engine"] == "stale"
+    stage.tell("screen", instance="slow", judged_until=None)
+    assert stage.status().health.state == "ok", "it has no symbols"
     stage.tell("screen", instance="slow")
     assert stage.status().health.state == "ok"
 

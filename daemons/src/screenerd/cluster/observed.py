@@ -187,6 +187,8 @@ class Observed:
             parts = ", ".join(map(str, left))
             told = f"nobody judges the symbols of {len(left)} of {self.shards} shards ({parts})"
             yield Trouble("screen", told, "see that `screenerd screen` runs, with a standby")
+        elif self._judged_until() == 0:
+            yield Trouble("screen", "a worker still takes in the past", "it has to be done once")
         elif (behind := self._behind()) > STALE_MS:
             told = f"minutes are judged {behind / 1000:.0f} s after they come in"
             yield Trouble("screen", told, "it catches up; give it more workers if it does not")
@@ -194,20 +196,18 @@ class Observed:
             if self._active(role) is None:
                 yield _unheard(role)
 
+    def _judged_until(self) -> int | None:
+        """The minute that every worker has come to, ms; `None` if none has symbols."""
+        told = [one.body["judged_until"] for one in self._living("screen") if one.body["shards"]]
+        return min((minute for minute in told if minute is not None), default=None)
+
     def _behind(self) -> int:
         """How far the slowest worker is behind the newest minute, ms."""
-        ingest = self._ingest()
-        if ingest is None or not ingest.body["ingest"]["started"]:
+        ingest, judged = self._ingest(), self._judged_until()
+        if ingest is None or judged is None or not ingest.body["ingest"]["started"]:
             return 0
-        come = ingest.body["ingest"]["last_close"]
-        return max(
-            (
-                come - one.body["judged_until"]
-                for one in self._living("screen")
-                if one.body["shards"]
-            ),
-            default=0,
-        )
+        come: int = ingest.body["ingest"]["last_close"]
+        return come - judged
 
     def _is_late(self) -> bool:
         """Whether what is missing has been missing for longer than a standby needs."""
