@@ -47,7 +47,7 @@ from screenerd.model import (
     Stamps,
     Unfollowed,
 )
-from screenerd.shards import Shard, shard_of
+from screenerd.shards import Shard
 
 SHARDS = 8
 
@@ -289,9 +289,3 @@ def test_no_bytes_end_it(wanted: str, payload: bytes) -> None:
     subject = wanted.replace(">", "x.0")
     with pytest.raises(PoisonError):
         decode(subject, payload)
-
-
-def test_shards_are_the_same_for_everybody() -> None:
-    assert [shard_of(one, 8) for one in ("BTCUSDT", "ETHUSDT", "\u6c49USDT")] == [3, 4, 5]
-    with pytest.raises(ValueError, match="0 to 7"):
-        Shard(8, 8)

@@ -38,7 +38,7 @@ async def test_generated_calls_meet_no_error_and_nothing_undocumented(tmp_path: 
         checking = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run"),
             served.serve.address + "/openapi.json",
-            *("--checks", "all", "--max-examples", EXAMPLES, "--workers", "2"),
+            *("--checks", "all", "--max-examples", EXAMPLES, "--workers", "1"),
             *("--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--no-color"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
