@@ -114,13 +114,16 @@ def test_a_file_is_made_as_it_is_told(tmp_path: Path) -> None:
     assert list(columns) == list(COLUMNS)
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     assert all(column.statistics.has_min_max for column in columns.values())
-    others = {"DELTA_BINARY_PACKED", "RLE_DICTIONARY"}
+    others = {"DELTA_BINARY_PACKED", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"}
     used = {name: [*others.intersection(one.encodings)] for name, one in columns.items()}
     encodings = {name: found[0] if found else "PLAIN" for name, found in used.items()}
+    # Whole numbers and others, no two of them alike.
     assert encodings == (
-        dict.fromkeys(COLUMNS, "PLAIN")
+        dict.fromkeys(("symbol", "source"), "RLE_DICTIONARY")
         | dict.fromkeys(("open_time", "trades", "revision"), "DELTA_BINARY_PACKED")
-        | dict.fromkeys(("symbol", "source", "open", "high", "low", "close"), "RLE_DICTIONARY")
+        | dict.fromkeys(("open", "high", "low", "close"), "BYTE_STREAM_SPLIT")
+        | dict.fromkeys(("quote_volume", "taker_buy_quote_volume"), "BYTE_STREAM_SPLIT")
+        | {"volume": "PLAIN", "taker_buy_volume": "PLAIN"}
     )
     assert pl.DataFrame(file.read()).equals(store.read("BTCUSDT", "2025-02"))
 

@@ -118,7 +118,9 @@ impl Minutes {
 /// Newlines alone would not do: a small zip file may unpack to nothing else, and ten columns of
 /// eight bytes for each would be more memory than there is.
 fn most_lines(text: &[u8]) -> usize {
-    let newlines = text.iter().filter(|byte| **byte == b'\n').count();
+    // As many at a time as a byte can count, which the compiler makes sixteen counts of.
+    let ends = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
+    let newlines: usize = text.chunks(u8::MAX.into()).map(|piece| usize::from(ends(piece))).sum();
     newlines.min(text.len() / SHORTEST_LINE) + 1
 }
 
