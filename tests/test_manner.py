@@ -468,3 +468,27 @@ def test_no_alert_knows_the_future(minute: int) -> None:
     assert whole.equals(short)
     assert whole.equals(screener.replay(changed, rules).alerts.filter(before))
     assert minute < 20 or not whole.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("base", "own"),
+    [
+        ("enabled = false", "enabled = true"),
+        ("shadow = true", "shadow = false"),
+        ('hold = "5m"', 'hold = "0m"'),
+        ('trigger = "edge"', 'trigger = "cooldown"'),
+        ('quiet_hours = "22:00-06:00"', "quiet_hours = []"),
+        ('severity = "high"', 'severity = "medium"'),
+        ('cooldown = "9m"', 'cooldown = "5m"'),
+    ],
+)
+def test_an_override_that_says_what_is_usual_is_written_too(base: str, own: str) -> None:
+    rules = screener.RuleSet.parse(
+        f'[[rule]]\nname = "a"\ntimeframe = "5m"\nwhen = "change_5m > 1"\n{base}\n'
+        f'[[rule.override]]\nsymbols = ["BTC*"]\n{own}\n'
+    )
+    [rule] = rules
+    assert rule.for_symbol("BTCUSDT") != rule.for_symbol("ETHUSDT")
+    [again] = screener.RuleSet.parse(rules.to_toml())
+    assert again == rule
+    assert again.for_symbol("BTCUSDT") == rule.for_symbol("BTCUSDT")

@@ -1,11 +1,14 @@
 """How long an alert takes through roles that run alone, over NATS: from its frame to a client.
 
-`python benches/live/cluster.py [--symbols 500] [--workers 1] [--minutes 20] [--speed 10] [--json]`
+`python benches/live/cluster.py [--symbols 500] [--workers 1] [--shards 8] [--minutes 20]
+[--speed 10] [--json]`
 
 Exchange, ingest, workers, persist, notify, serve, NATS (`sync_interval: always`) and PostgreSQL
 run on this machine, a process each; the client is a websocket of this one. Told are the times from
 the receipt of the close's frame to when the alert is decided, and to when the client has it.
-Servers are started as the tests start theirs.
+The rules are the preset `futures` and one more, so that there are
+enough alerts to tell of: it fires every minute for a few symbols in a hundred, those with KU in
+their names. Servers are started as the tests start theirs.
 """
 
 from __future__ import annotations
@@ -45,6 +48,19 @@ else:
 LEFT_OUT = 2
 """Minutes after the start that are not counted."""
 
+RULES = """
+[[rule]]
+name = "every_minute"
+timeframe = "5m"
+when = "change_5m > -100"
+cooldown = "0m"
+enabled = false
+
+[[rule.override]]
+symbols = ["*KU*"]
+enabled = true
+"""
+
 QUANTILES = (50, 90, 99, 100)
 READY_SECONDS = 900.0
 
@@ -55,6 +71,7 @@ class Setting:
 
     symbols: int
     workers: int
+    shards: int
     minutes: int
     speed: float
 
@@ -173,6 +190,8 @@ def measure(setting: Setting) -> dict[str, Any]:
     told = Told()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(stage.scratch())
+        rules = folder / "rules.toml"
+        rules.write_text(RULES)
         nats = NatsServer(folder / "nats").start()
         stack.callback(nats.stop)
         database = stack.enter_context(Postgres.running())
@@ -180,11 +199,13 @@ def measure(setting: Setting) -> dict[str, Any]:
         exchange = stack.enter_context(stage.exchange(setup))
         config = {
             "exchange": {"rest_url": exchange.rest_url, "stream_url": exchange.stream_url},
-            "bus": {"servers": [nats.url], "monitor": nats.monitor},
+            "bus": {
+                "servers": [nats.url], "monitor": nats.monitor, "shards": setting.shards,
+            },
             "store": {"url": database.url},
             "screen": {"workers": setting.workers},
-            "rules": {"floors": False},
-        }
+            "rules": {"files": [str(rules)], "floors": False},
+        }  # fmt: skip
         ports = stack.enter_context(roles(setting, config, clock, folder))
 
         async def hear() -> None:
@@ -216,12 +237,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--symbols", type=int, nargs="+", default=[500])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--minutes", type=int, default=20)
     parser.add_argument("--speed", type=float, default=10.0)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     found = [
-        measure(Setting(symbols, given.workers, given.minutes, given.speed))
+        measure(Setting(symbols, given.workers, given.shards, given.minutes, given.speed))
         for symbols in given.symbols
     ]
     if given.json:

@@ -13,15 +13,16 @@ pub(in crate::rule) fn write(rule: &Rule) -> String {
         format!("timeframe = \"{}\"", rule.timeframe),
         format!("direction = \"{}\"", rule.direction.name()),
     ];
-    lines.extend(settings(rule).into_iter().map(|(key, value)| format!("{key} = {value}")));
     let base = settings(rule);
+    let said = base.iter().filter(|setting| !setting.is_default);
+    lines.extend(said.map(Setting::line));
     for Override { symbols, rule } in &rule.overrides {
         let symbols: Vec<String> = symbols.iter().map(|one| quoted(&one.to_string())).collect();
         lines.push(String::new());
         lines.push("[[rule.override]]".to_owned());
         lines.push(format!("symbols = [{}]", symbols.join(", ")));
-        let changed = settings(rule).into_iter().filter(|setting| !base.contains(setting));
-        lines.extend(changed.map(|(key, value)| format!("{key} = {value}")));
+        let own = settings(rule);
+        lines.extend(own.iter().filter(|setting| !base.contains(setting)).map(Setting::line));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -31,30 +32,48 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// The fields an override may change, with their values as TOML; those that say nothing are left
-/// out, unless they are always written.
-fn settings(rule: &Rule) -> Vec<(&'static str, String)> {
+/// A field that an override may change.
+#[derive(PartialEq)]
+struct Setting {
+    key: &'static str,
+    /// As TOML.
+    value: String,
+    /// Whether a rule has it that does not say.
+    is_default: bool,
+}
+
+impl Setting {
+    fn line(&self) -> String {
+        format!("{} = {}", self.key, self.value)
+    }
+}
+
+/// The fields an override may change; without those that only say that something is not there,
+/// which no override can say.
+fn settings(rule: &Rule) -> Vec<Setting> {
     let Manner { hold, trigger, clear_when, repeat, expires, quiet_hours, max_per_hour } =
         &rule.manner;
     let length = |ms: i64| format!("\"{}\"", write_length(ms));
     let hours: Vec<String> = quiet_hours.iter().map(|hours| format!("\"{hours}\"")).collect();
-    let always = [
-        ("severity", Some(format!("\"{}\"", rule.severity.name()))),
-        ("cooldown", Some(length(rule.cooldown))),
-        ("when", Some(quoted(&rule.when.to_string()))),
-    ];
-    let sometimes = [
-        ("floor", rule.floor.as_ref().map(|floor| quoted(&floor.to_string()))),
-        ("hold", (*hold > 0).then(|| length(*hold))),
-        ("trigger", (*trigger == Trigger::Edge).then(|| "\"edge\"".to_owned())),
-        ("clear_when", clear_when.as_ref().map(|clear| quoted(&clear.to_string()))),
-        ("repeat", repeat.map(length)),
-        ("expires", expires.map(write_moment)),
-        ("quiet_hours", (!hours.is_empty()).then(|| format!("[{}]", hours.join(", ")))),
-        ("max_per_hour", max_per_hour.map(|most| most.to_string())),
-        ("enabled", (!rule.enabled).then(|| "false".to_owned())),
-        ("shadow", rule.shadow.then(|| "true".to_owned())),
-    ];
-    let settings = always.into_iter().chain(sometimes);
-    settings.filter_map(|(key, value)| value.map(|value| (key, value))).collect()
+    let is_edge = *trigger == Trigger::Edge;
+    let said = |value: String| Some((value, false));
+    let known = |value: String, is_default: bool| Some((value, is_default));
+    [
+        ("severity", said(format!("\"{}\"", rule.severity.name()))),
+        ("cooldown", said(length(rule.cooldown))),
+        ("when", said(quoted(&rule.when.to_string()))),
+        ("floor", rule.floor.as_ref().and_then(|floor| said(quoted(&floor.to_string())))),
+        ("hold", known(length(*hold), *hold == 0)),
+        ("trigger", known(format!("\"{}\"", trigger.name()), !is_edge)),
+        ("clear_when", clear_when.as_ref().and_then(|clear| said(quoted(&clear.to_string())))),
+        ("repeat", repeat.map(length).and_then(said)),
+        ("expires", expires.map(write_moment).and_then(said)),
+        ("quiet_hours", known(format!("[{}]", hours.join(", ")), hours.is_empty())),
+        ("max_per_hour", max_per_hour.and_then(|most| said(most.to_string()))),
+        ("enabled", known(rule.enabled.to_string(), rule.enabled)),
+        ("shadow", known(rule.shadow.to_string(), !rule.shadow)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| value.map(|(value, is_default)| Setting { key, value, is_default }))
+    .collect()
 }
