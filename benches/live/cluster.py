@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import orjson
+import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "daemons"))
 
@@ -91,9 +92,9 @@ def run_role(role: str, config: dict[str, Any], clock: stage.MarketClock, log: s
         logs.set_up(LogConfig(format="json"))
         made = Config.model_validate(config)
         if role == "serve":
-            asyncio.run(service.serve(made, clock=clock))
+            uvloop.run(service.serve(made, clock=clock))
         else:
-            asyncio.run(process.run(role, made, clock=clock))
+            uvloop.run(process.run(role, made, clock=clock))
 
 
 @contextlib.contextmanager
@@ -135,12 +136,19 @@ async def ready(ports: dict[str, int], http: aiohttp.ClientSession) -> None:
                         if answer.status == 200:
                             break
                 await asyncio.sleep(0.2)
+        # The longer bars are asked for when all else is there, for minutes: not what is measured.
+        metrics = f"http://127.0.0.1:{ports['ingest']}/metrics"
+        answer = ""
+        while "data_collector_bars_ready 1.0" not in answer:
+            await asyncio.sleep(0.2)
+            async with http.get(metrics) as told:
+                answer = await told.text()
         health = f"http://127.0.0.1:{ports['serve']}/api/health"
         state = ""
         while state != "healthy":
             await asyncio.sleep(0.2)
-            async with http.get(health) as answer:
-                state = (await answer.json())["status"]
+            async with http.get(health) as told:
+                state = (await told.json())["status"]
 
 
 async def listen(port: int, clock: stage.MarketClock, setting: Setting, told: Told) -> None:

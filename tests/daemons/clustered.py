@@ -18,7 +18,7 @@ from screenerd.config import Config, LogConfig
 
 def main(role: str) -> None:
     orders = json.loads(sys.stdin.readline())
-    logs.set_up(LogConfig(format="json"))
+    logs.set_up(LogConfig(format="json", level="debug"))
     config, clock = Config.model_validate(orders["config"]), SharedClock(**orders["clock"])
     if role == "serve":
         asyncio.run(service.serve(config, clock=clock))

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from cluster import Cluster, clustered, listening
 from fake_target import FakeTarget, fake_target
@@ -33,6 +34,21 @@ def settings(folder: Path, target: FakeTarget) -> dict[str, Any]:
         "secret": "nothing but a test",
     }
     return {"rules": {"name": str(folder / "rules.toml")}, "notify": {"channels": [hook]}}
+
+
+LIFE = {
+    "ingest": "candle told",
+    "screen": "alert raised",
+    "persist": "alert stored",
+    "serve": "alert told",
+}
+"""What each role tells of the candle that raised an alert, in the order of its life."""
+
+
+def logged(folder: Path, role: str, event: str) -> list[dict[str, Any]]:
+    """The events of a role's processes, of one kind."""
+    text = b"".join(file.read_bytes() for file in folder.glob(f"{role}-*.log"))
+    return [one for one in map(orjson.loads, text.splitlines()) if one["event"] == event]
 
 
 def next_minute(it: Cluster, more: int = 0) -> int:
@@ -62,6 +78,11 @@ async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> 
         promise, left = await it.promise(until), await it.left()
     is_right(left, it, promise)
     assert len(left.alerts) > 100
+    sent = {one["alert"]: one["correlation"] for one in logged(tmp_path, "notify", "alert sent")}
+    assert len(sent) > 50
+    for role, event in LIFE.items():
+        found = {one["correlation"] for one in logged(tmp_path, role, event)}
+        assert set(sent.values()) <= found, f"{role} does not tell of all that was sent"
     assert {one["id"] for one in told["alerts"]} <= {one.id for one in left.alerts}
     assert heard
     assert max(heard.values()) == 1

@@ -114,6 +114,8 @@ def of_collector(ingest: IngestStatus, connections: Sequence[ConnectionStatus]) 
     yield _gauge("data_collector_websocket_connections", "Streams that deliver", delivering)
     yield _gauge("data_collector_symbols", "Symbols that are followed", ingest.symbols)
     yield _gauge("data_collector_symbols_lacking", "Symbols that lack minutes", ingest.missing)
+    told = "Whether the longer bars that indicators need were asked for"
+    yield _gauge("data_collector_bars_ready", told, ingest.bars_ready)
     candles = CounterMetricFamily(
         "data_collector_candles", "Closed minutes, by what became of them", labels=["outcome"]
     )

@@ -20,13 +20,13 @@ from screenerd.exchange.port import (
     RefusedError,
     UnknownSymbolError,
 )
+from screenerd.ingest.bursts import Bursts
 from screenerd.ingest.gaps import DAY_MS, Known, minute_of
 from screenerd.ingest.quality import fault
 from screenerd.model import (
     MINUTE_MS,
     Bars,
     Candle,
-    CandleBatch,
     DeadLetter,
     FeedLost,
     Followed,
@@ -40,8 +40,7 @@ from screenerd.store.port import Store, StoreError
 log = structlog.get_logger("ingest")
 
 CLOSE_DEADLINE_MS = 5_000
-BURST_SECONDS = 0.002
-LARGEST_BURST = 5_000
+ROOM_SECONDS = 0.002
 MOST_PENDING = 5_000
 """Rows the store may have to write before the history of another symbol is asked for."""
 
@@ -53,9 +52,6 @@ REMEMBERED_MINUTES = 2 * REREAD_MINUTES
 """Values of so many minutes at least are kept, to tell corrections from repetitions."""
 
 FORGOTTEN_AT_ONCE = 10
-MOST_NOTES = 1_000
-"""Dead letters that may wait for the bus; those beyond are counted only."""
-
 TIMEFRAMES = {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}
 """Minutes of the longer bars that indicators need."""
 
@@ -125,9 +121,7 @@ class Ingest:
         self._exchange, self._bus, self._store, self._clock = exchange, bus, store, clock
         self._history_ms, self._keep_ms = history_ms, max(keep_ms, history_ms)
         self._followed: dict[str, _Followed] = {}
-        self._burst: list[Candle] = []
-        self._notes: list[DeadLetter | FeedLost | Reconnected] = []
-        self._woken = asyncio.Event()
+        self._bursts = Bursts(bus, exchange.name)
         self._repair_wanted = asyncio.Event()
 
     def known_until(self) -> dict[str, int]:
@@ -165,8 +159,7 @@ class Ingest:
 
     def take_event(self, event: FeedLost | Reconnected) -> None:
         """Takes what became of a connection."""
-        self._notes.append(event)
-        self._woken.set()
+        self._bursts.note(event)
         if isinstance(event, Reconnected):
             self._repair_wanted.set()
 
@@ -176,13 +169,7 @@ class Ingest:
 
     async def flush(self) -> None:
         """Puts onto the bus what waits for the end of its burst; a clean stop needs it at once."""
-        self._woken.clear()
-        while self._burst:
-            some, self._burst = self._burst[:LARGEST_BURST], self._burst[LARGEST_BURST:]
-            await self._bus.publish(CandleBatch(self._exchange.name, tuple(some)))
-        notes, self._notes = self._notes, []
-        for note in notes:
-            await self._bus.publish(note)
+        await self._bursts.flush()
 
     # What runs.
 
@@ -191,7 +178,7 @@ class Ingest:
         if self.feed is None:
             raise ValueError("Ingest.feed has to be set before it runs")
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._publish())
+            group.create_task(self._bursts.run())
             await self._await_symbols()
             group.create_task(self.feed.run())
             group.create_task(self._tell_prices(self.feed))
@@ -201,13 +188,6 @@ class Ingest:
             group.create_task(self._warm_bars())
             group.create_task(self._reread())
             group.create_task(self._follow_listings())
-
-    async def _publish(self) -> None:
-        """Bursts go onto the bus together, at most 2 ms after their first candle."""
-        while True:
-            await self._woken.wait()
-            await asyncio.sleep(BURST_SECONDS)
-            await self.flush()
 
     async def _tell_prices(self, feed: Feed) -> None:
         """What moves within the minute; people look, so the seconds are theirs at any speed."""
@@ -310,7 +290,7 @@ class Ingest:
     async def _room(self) -> None:
         """Waits while the store has much to write: a day of every symbol need not be in memory."""
         while self._store.health.state == "up" and self._store.health.pending > MOST_PENDING:
-            await asyncio.sleep(BURST_SECONDS)
+            await asyncio.sleep(ROOM_SECONDS)
 
     async def _warm_bars(self) -> None:
         """Asks for the longer bars that the store lacks, or that end before its minutes begin."""
@@ -462,8 +442,7 @@ class Ingest:
         self.status.closed += 1
         self.status.last_close = max(self.status.last_close, candle.open_time)
         timings.received(candle, self._clock)
-        self._burst.append(candle)
-        self._woken.set()
+        self._bursts.add(candle)
 
     def _remember(self, followed: _Followed, candle: Candle) -> None:
         followed.newest[candle.open_time] = candle
@@ -473,9 +452,8 @@ class Ingest:
 
     def _letter(self, frame: bytes, reason: str, at: int) -> None:
         self.status.dead_letters += 1
-        if len(self._notes) < MOST_NOTES:
-            self._notes.append(DeadLetter(self._exchange.name, at, reason, frame[:4096]))
-            self._woken.set()
+        # One for which there is no room is counted only.
+        self._bursts.note(DeadLetter(self._exchange.name, at, reason, frame[:4096]))
 
 
 _Work = Callable[[str], Awaitable[None]]

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import structlog
 
-from screenerd import timings
+from screenerd import timings, trace
 from screenerd.backoff import Backoff
 from screenerd.clock import Clock
 from screenerd.model import Alert
@@ -409,6 +409,7 @@ class Notifier:
         async with asyncio.TaskGroup() as group:
             for delivery, alert in batch:
                 timings.sent(lane.channel.name, alert.stamps, at, self._clock)
+                _tell("alert sent", lane, alert)
                 group.create_task(
                     self._record(lane, delivery, partial(self._store.delivered, delivery, at))
                 )
@@ -426,6 +427,8 @@ class Notifier:
     async def _failed(self, lane: _Lane, batch: Sequence[Held], reason: str) -> None:
         lane.status.failed += 1
         self._complain(lane, reason, "message_failed")
+        for _, alert in batch:
+            _tell("alert not sent", lane, alert)
         now, factor = self._clock.now_ms(), pacing.jitter(self._random)
         await self._postpone(
             lane,
@@ -497,3 +500,7 @@ class Notifier:
     def _complain(self, lane: _Lane, reason: str, event: str) -> None:
         lane.status.last_error = reason
         _log.warning(event, channel=lane.channel.name, reason=reason)
+
+
+def _tell(event: str, lane: _Lane, alert: Alert) -> None:
+    _log.debug(event, channel=lane.channel.name, correlation=trace.of_alert(alert), alert=alert.id)

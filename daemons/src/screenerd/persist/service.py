@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from screenerd import timings
+from screenerd import timings, trace
 from screenerd.bus.port import Bus, Message, Received, Subscription
 from screenerd.clock import Clock
 from screenerd.model import Alert, Bars, CandleBatch, DeadLetter, Metrics
@@ -92,6 +92,7 @@ class Persist:
                 with timings.INSERT.labels("alerts").time():
                     await self._store.write(message)
                 self.status.alerts += 1
+                log.debug("alert stored", correlation=trace.of_alert(message), alert=message.id)
                 timings.stored("alerts", message.stamps.received, self._clock)
                 self.status.alert_ms.append(self._clock.now_ms() - message.stamps.received)
             case Metrics():

@@ -12,7 +12,7 @@ import structlog
 
 import screener
 from screener.conditions import asks_all
-from screenerd import timings
+from screenerd import timings, trace
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
 from screenerd.columns import TIMEFRAMES, candles_frame
@@ -406,6 +406,8 @@ class Screen:
 
     async def _publish(self, alerts: Sequence[Alert]) -> None:
         """Tells alerts, all at once: a bus may take its time for each."""
+        for alert in alerts:
+            log.debug("alert raised", correlation=trace.of_alert(alert), alert=alert.id)
         if len(alerts) == 1:
             await self._bus.publish(alerts[0])
         elif alerts:

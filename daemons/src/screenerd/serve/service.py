@@ -14,6 +14,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from screener import RuleSet
+from screenerd import trace
 from screenerd.bus.port import Bus, Received, Subscription
 from screenerd.clock import Clock, SystemClock
 from screenerd.model import (
@@ -237,6 +238,7 @@ class Serve:
 
     def _take_alert(self, alert: Alert, offset: int | None) -> None:
         self._latest.add(alert)
+        log.debug("alert told", correlation=trace.of_alert(alert), alert=alert.id)
         data = orjson.dumps(encode.alert_value(alert, self._users.rules))
         self.hub.publish(
             alert.symbol, alert.rule, alert.triggered_at, data, shadow=alert.shadow, offset=offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,9 +32,14 @@ from screenerd.bus.jetstream.subscription import JetStreamSubscription
 from screenerd.bus.memory import MemoryBus
 from screenerd.bus.port import Message, SubscriptionStatus
 from screenerd.clock import Clock
-from screenerd.model import Prices, Report, RulesChanged
+from screenerd.model import CandleBatch, Metrics, Prices, Report, RulesChanged
 
 log = structlog.get_logger("screenerd")
+
+VIEWS_AFTER_SECONDS = 0.1
+MOST_VIEWS = 100
+"""Messages whose views wait; the oldest of more are left out, as they are for a broker that is
+away: nobody is promised them."""
 
 FOLLOWED_STREAMS = {Stream.CANDLES, Stream.ALERTS}
 """In these a subscriber may begin after what a lasting one has done."""
@@ -76,6 +82,8 @@ class JetStreamBus:
         self._tasks: list[asyncio.Task[None]] = []
         self._running = False
         self._streams_trouble = ""
+        self._to_view: deque[CandleBatch | Metrics] = deque(maxlen=MOST_VIEWS)
+        self._viewed = asyncio.Event()
         self._repairing = asyncio.Lock()
         self._repaired_at = 0.0
 
@@ -96,6 +104,7 @@ class JetStreamBus:
         self._running = True
         self._spawn(self.connection.keep())
         self._spawn(self._keep_streams())
+        self._spawn(self._tell_views())
         for subscription in self._subscriptions:
             self._start(subscription)
         return self
@@ -122,9 +131,11 @@ class JetStreamBus:
             await self.connection.pass_on(*passing(message))
             return
         await self._publisher.put(encode(message, self.settings.shards, uuid4().hex))
-        if self.settings.views:
-            for subject, payload in views(message):
-                await self.connection.pass_on(subject, payload)
+        if self.settings.views and isinstance(message, CandleBatch | Metrics):
+            if len(self._to_view) == self._to_view.maxlen:
+                self.counters.dropped += 1
+            self._to_view.append(message)
+            self._viewed.set()
 
     def subscribe(
         self,
@@ -259,6 +270,17 @@ class JetStreamBus:
                 await self.connection.client.flush()
                 subscription.started.set()
                 await again.wait()
+
+    async def _tell_views(self) -> None:
+        """Tells what was published once more, a message a symbol, when the roles have it."""
+        while True:
+            await self._viewed.wait()
+            await asyncio.sleep(VIEWS_AFTER_SECONDS)
+            self._viewed.clear()
+            while self._to_view:
+                for subject, payload in views(self._to_view.popleft()):
+                    await self.connection.pass_on(subject, payload)
+                    await asyncio.sleep(0)
 
     async def _keep_streams(self) -> None:
         """Makes streams again that an operator has deleted; until cancelled."""

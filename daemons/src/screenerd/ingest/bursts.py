@@ -1,0 +1,111 @@
+"""What goes onto the bus: candles that close together are one message.
+
+Several messages may be on their way at once; of one symbol nothing overtakes what came before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import structlog
+
+from screenerd import trace
+from screenerd.bus.port import Bus
+from screenerd.model import Candle, CandleBatch, DeadLetter, FeedLost, Reconnected
+
+log = structlog.get_logger("ingest")
+
+BURST_SECONDS = 0.002
+"""Candles are put together for so long after the first of them."""
+
+LARGEST_BURST = 5_000
+MOST_FLYING = 4
+"""Bursts that may be on their way; what comes then waits here, and makes the next one larger."""
+
+MOST_NOTES = 1_000
+"""Notes that may wait for the bus; those beyond are refused."""
+
+Note = DeadLetter | FeedLost | Reconnected
+
+
+class Bursts:
+    """Gathers candles and notes; nobody who adds one waits."""
+
+    def __init__(self, bus: Bus, exchange: str) -> None:
+        """Takes where they go, and whose they are."""
+        self._bus, self._exchange = bus, exchange
+        self._candles: list[Candle] = []
+        self._notes: list[Note] = []
+        self._woken = asyncio.Event()
+        self._flying: dict[asyncio.Task[None], CandleBatch] = {}
+
+    def add(self, candle: Candle) -> None:
+        """Takes a candle; in its symbol's order."""
+        self._candles.append(candle)
+        self._woken.set()
+
+    def note(self, note: Note) -> bool:
+        """Takes a note, which follows the candles before it; says whether there was room."""
+        if isinstance(note, DeadLetter) and len(self._notes) >= MOST_NOTES:
+            return False
+        self._notes.append(note)
+        self._woken.set()
+        return True
+
+    async def run(self) -> None:
+        """Hands on what comes, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._woken.wait()
+                await asyncio.sleep(BURST_SECONDS)
+                self._woken.clear()
+                await self._send(group)
+
+    async def flush(self) -> None:
+        """Hands on what is here; returns once it is safe with the bus, as a clean stop needs it."""
+        async with asyncio.TaskGroup() as group:
+            await self._send(group)
+            await self._landed(len(self._flying))
+
+    async def _send(self, group: asyncio.TaskGroup) -> None:
+        while self._candles:
+            await self._landed(len(self._flying) - MOST_FLYING + 1)
+            some, self._candles = self._candles[:LARGEST_BURST], self._candles[LARGEST_BURST:]
+            burst = CandleBatch(self._exchange, tuple(some))
+            while any(_share_a_symbol(burst, other) for other in self._flying.values()):
+                await self._landed(1)
+            task = group.create_task(self._bus.publish(burst))
+            self._flying[task] = burst
+            _tell(burst)
+            task.add_done_callback(self._settle)
+        notes, self._notes = self._notes, []
+        if notes:
+            await self._landed(len(self._flying))
+        for note in notes:
+            await self._bus.publish(note)
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        burst = self._flying.pop(task)
+        if task.cancelled():
+            # Nobody knows how far it came; told again it is the same.
+            self._candles[:0] = burst.candles
+
+    async def _landed(self, count: int) -> None:
+        """Waits until so many fewer are on their way."""
+        left = len(self._flying) - count
+        while self._flying and len(self._flying) > left:
+            await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _tell(burst: CandleBatch) -> None:
+    if log.is_enabled_for(logging.DEBUG):
+        for candle in burst.candles:
+            log.debug(
+                "candle told", correlation=trace.of_candle(candle), received=candle.received_at
+            )
+
+
+def _share_a_symbol(one: CandleBatch, other: CandleBatch) -> bool:
+    symbols = {candle.symbol for candle in one.candles}
+    return any(candle.symbol in symbols for candle in other.candles)
