@@ -1,14 +1,17 @@
 """How long an alert takes through roles that run alone, over NATS: from its frame to a client.
 
 `python benches/live/cluster.py [--symbols 500] [--workers 1] [--shards 8] [--minutes 20]
-[--speed 10] [--json]`
+[--speed 10] [--takeover] [--json]`
 
 Exchange, ingest, workers, persist, notify, serve, NATS (`sync_interval: always`) and PostgreSQL
 run on this machine, a process each; the client is a websocket of this one. Told are the times from
 the receipt of the close's frame to when the alert is decided, and to when the client has it.
 The rules are the preset `futures` and one more, so that there are
 enough alerts to tell of: it fires every minute for a few symbols in a hundred, those with KU in
-their names. Servers are started as the tests start theirs.
+their names. With `--takeover` there is one worker
+process more, which stands by; at the end one that works is killed, and told is how long it takes
+until the other has its place, and has rebuilt what it knew. Servers are started as the tests start
+theirs.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +67,8 @@ enabled = true
 """
 
 QUANTILES = (50, 90, 99, 100)
-READY_SECONDS = 900.0
+READY_SECONDS = 1800.0
+OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Setting:
     shards: int
     minutes: int
     speed: float
+    takeover: bool = False
 
 
 @dataclass(slots=True)
@@ -100,12 +106,12 @@ def run_role(role: str, config: dict[str, Any], clock: stage.MarketClock, log: s
 @contextlib.contextmanager
 def roles(
     setting: Setting, config: dict[str, Any], clock: stage.MarketClock, folder: Path
-) -> Iterator[dict[str, int]]:
-    """Every role; gives the ports at which they answer."""
+) -> Iterator[tuple[dict[str, int], dict[str, BaseProcess]]]:
+    """Every role; gives the ports at which they answer, and the processes."""
     names = ["ingest", "persist", "notify", "serve"]
-    names += [f"screen.{number}" for number in range(setting.workers)]
+    names += [f"screen.{number}" for number in range(setting.workers + setting.takeover)]
     ports = {name: free_port() for name in names}
-    processes = []
+    processes: dict[str, BaseProcess] = {}
     for name, port in ports.items():
         role = name.partition(".")[0]
         mine = config | {
@@ -113,42 +119,39 @@ def roles(
             "serve": {"port": port, "requests_a_minute": 1_000_000},
         }
         arguments = (role, mine, clock, str(folder / f"{name}.log"))
-        processes.append(stage.PROCESSES.Process(target=run_role, args=arguments, daemon=True))
+        processes[name] = stage.PROCESSES.Process(target=run_role, args=arguments, daemon=True)
     try:
-        for one in processes:
+        for one in processes.values():
             one.start()
-        yield ports
+        yield ports, processes
     finally:
-        for one in processes:
+        for one in processes.values():
             one.terminate()
-        for one in processes:
+        for one in processes.values():
             one.join(10)
             one.kill()
 
 
 async def ready(ports: dict[str, int], http: aiohttp.ClientSession) -> None:
-    """Until every process says so, and the service that everything has caught up."""
+    """Until every process says so, and the service that everything has caught up.
+
+    The longer bars are asked for when all else is there, for minutes: not what is measured.
+    """
+
+    async def told(name: str, path: str) -> tuple[int, str]:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with http.get(f"http://127.0.0.1:{ports[name]}{path}") as answer:
+                return answer.status, await answer.text()
+        return 0, ""
+
     async with asyncio.timeout(READY_SECONDS):
-        for port in ports.values():
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with http.get(f"http://127.0.0.1:{port}/health/ready") as answer:
-                        if answer.status == 200:
-                            break
+        for name in ports:
+            while (await told(name, "/health/ready"))[0] != OK:
                 await asyncio.sleep(0.2)
-        # The longer bars are asked for when all else is there, for minutes: not what is measured.
-        metrics = f"http://127.0.0.1:{ports['ingest']}/metrics"
-        answer = ""
-        while "data_collector_bars_ready 1.0" not in answer:
+        while "data_collector_bars_ready 1.0" not in (await told("ingest", "/metrics"))[1]:
             await asyncio.sleep(0.2)
-            async with http.get(metrics) as told:
-                answer = await told.text()
-        health = f"http://127.0.0.1:{ports['serve']}/api/health"
-        state = ""
-        while state != "healthy":
+        while '"status":"healthy"' not in (await told("serve", "/api/health"))[1]:
             await asyncio.sleep(0.2)
-            async with http.get(health) as told:
-                state = (await told.json())["status"]
 
 
 async def listen(port: int, clock: stage.MarketClock, setting: Setting, told: Told) -> None:
@@ -185,6 +188,34 @@ def take(data: dict[str, Any], now: int, begin: int, speed: float, told: Told) -
         told.delivered.append((now - received) / speed)
 
 
+async def taken_over(processes: dict[str, BaseProcess], folder: Path) -> dict[str, float]:
+    """Kills a worker; seconds until the standby has its place, and until it has rebuilt it all."""
+    workers = [name for name in processes if name.startswith("screen")]
+    taken = {name: [at for _, at in events(folder, name, "lease taken")] for name in workers}
+    standby = next(name for name in workers if not taken[name])
+    victim = next(name for name in workers if taken[name])
+    parts = len(events(folder, victim, "rebuilt"))
+    processes[victim].kill()
+    killed = time.time()
+    async with asyncio.timeout(120):
+        while len(rebuilt := events(folder, standby, "rebuilt")) < parts:
+            await asyncio.sleep(0.1)
+    place = events(folder, standby, "lease taken")[0][1]
+    done = max(at for _, at in rebuilt)
+    return {
+        "symbols": sum(event["symbols"] for event, _ in rebuilt),
+        "place_seconds": round(place - killed, 2),
+        "rebuilt_seconds": round(done - place, 2),
+    }
+
+
+def events(folder: Path, name: str, event: str) -> list[tuple[dict[str, Any], float]]:
+    """A process's events of one kind, each with its time in seconds."""
+    lines = (folder / f"{name}.log").read_bytes().splitlines()
+    found = [one for one in map(orjson.loads, lines) if one["event"] == event]
+    return [(one, datetime.fromisoformat(one["timestamp"]).timestamp()) for one in found]
+
+
 def quantile(values: list[float], percent: int) -> float:
     """The value that so many percent do not exceed; NaN of none."""
     ranked = sorted(values)
@@ -196,6 +227,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     clock = stage.MarketClock(setting.speed, time.monotonic() - 1)
     update = int(stage.UPDATE_MS * setting.speed)
     told = Told()
+    takeover: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(stage.scratch())
         rules = folder / "rules.toml"
@@ -214,12 +246,14 @@ def measure(setting: Setting) -> dict[str, Any]:
             "screen": {"workers": setting.workers},
             "rules": {"files": [str(rules)], "floors": False},
         }  # fmt: skip
-        ports = stack.enter_context(roles(setting, config, clock, folder))
+        ports, processes = stack.enter_context(roles(setting, config, clock, folder))
 
         async def hear() -> None:
             async with aiohttp.ClientSession() as http:
                 await ready(ports, http)
             await listen(ports["serve"], clock, setting, told)
+            if setting.takeover:
+                takeover.update(await taken_over(processes, folder))
 
         try:
             asyncio.run(hear())
@@ -233,6 +267,7 @@ def measure(setting: Setting) -> dict[str, Any]:
         "workers": setting.workers,
         "alerts": len(told.delivered),
         "minutes": len(told.minutes),
+        "takeover": takeover,
         **{
             name: {f"p{percent}": round(quantile(values, percent), 1) for percent in QUANTILES}
             for name, values in rows.items()
@@ -248,12 +283,11 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--minutes", type=int, default=20)
     parser.add_argument("--speed", type=float, default=10.0)
+    parser.add_argument("--takeover", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found = [
-        measure(Setting(symbols, given.workers, given.shards, given.minutes, given.speed))
-        for symbols in given.symbols
-    ]
+    settings = (given.workers, given.shards, given.minutes, given.speed, given.takeover)
+    found = [measure(Setting(symbols, *settings)) for symbols in given.symbols]
     if given.json:
         print(json.dumps(found))
         return
@@ -267,6 +301,9 @@ def main() -> None:
         ]
         print(f"{one['symbols']:7}  {one['workers']:7}  {one['alerts']:6}  {one['minutes']:7}  "
               + "  ".join(f"{number:12.1f}" for number in numbers))  # fmt: skip
+        if told := one["takeover"]:
+            print(f"killed: place taken after {told['place_seconds']} s, {told['symbols']} symbols "
+                  f"rebuilt {told['rebuilt_seconds']} s later")  # fmt: skip
 
 
 if __name__ == "__main__":

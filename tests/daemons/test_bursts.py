@@ -63,9 +63,13 @@ async def arrived(bus: HeldBus, count: int) -> None:
             await asyncio.sleep(0.001)
 
 
-def symbols(message: Message) -> list[str]:
+def candles(message: Message) -> tuple[Candle, ...]:
     assert isinstance(message, CandleBatch)
-    return [one.symbol for one in message.candles]
+    return message.candles
+
+
+def symbols(message: Message) -> list[str]:
+    return [one.symbol for one in candles(message)]
 
 
 async def test_what_comes_together_is_one_message() -> None:
@@ -148,6 +152,21 @@ async def test_what_was_not_safe_when_it_was_stopped_is_flushed() -> None:
     bus.release()
     await bursts.flush()
     assert sorted(name for one in bus.safe for name in symbols(one)) == ["A", "B", "C"]
+
+
+async def test_what_waits_for_others_when_it_was_stopped_is_flushed() -> None:
+    bus = HeldBus()
+    async with running(bus) as bursts:
+        bursts.add(candle("A", 0))
+        await arrived(bus, 1)
+        bursts.add(candle("A", 1))
+        bursts.note(Reconnected("binance", 1, ("A",), 0, 1))
+        await asyncio.sleep(0.02)
+    bus.release()
+    await bursts.flush()
+    assert isinstance(bus.safe[-1], Reconnected)
+    minutes = [one.open_time // MINUTE_MS for batch in bus.safe[:-1] for one in candles(batch)]
+    assert minutes == [0, 1]
 
 
 async def test_a_flush_returns_when_everything_is_safe() -> None:

@@ -66,36 +66,41 @@ class Bursts:
         """Hands on what is here; returns once it is safe with the bus, as a clean stop needs it."""
         async with asyncio.TaskGroup() as group:
             await self._send(group)
-            await self._landed(len(self._flying))
+            while self._flying:
+                await self._one_landed()
 
     async def _send(self, group: asyncio.TaskGroup) -> None:
+        """Cut off at any moment, what is not on its way by then is here still."""
         while self._candles:
-            await self._landed(len(self._flying) - MOST_FLYING + 1)
-            some, self._candles = self._candles[:LARGEST_BURST], self._candles[LARGEST_BURST:]
-            burst = CandleBatch(self._exchange, tuple(some))
-            while any(_share_a_symbol(burst, other) for other in self._flying.values()):
-                await self._landed(1)
+            burst = CandleBatch(self._exchange, tuple(self._candles[:LARGEST_BURST]))
+            if len(self._flying) >= MOST_FLYING or self._overtakes(burst):
+                await self._one_landed()
+                continue
+            del self._candles[: len(burst.candles)]
             task = group.create_task(self._bus.publish(burst))
             self._flying[task] = burst
-            _tell(burst)
             task.add_done_callback(self._settle)
-        notes, self._notes = self._notes, []
-        if notes:
-            await self._landed(len(self._flying))
-        for note in notes:
-            await self._bus.publish(note)
+            _tell(burst)
+        while self._notes:
+            while self._flying:
+                await self._one_landed()
+            await self._bus.publish(self._notes[0])
+            del self._notes[0]
+
+    def _overtakes(self, burst: CandleBatch) -> bool:
+        """Whether an earlier minute of one of its symbols is on its way."""
+        symbols = {candle.symbol for candle in burst.candles}
+        ahead = (candle for other in self._flying.values() for candle in other.candles)
+        return any(candle.symbol in symbols for candle in ahead)
+
+    async def _one_landed(self) -> None:
+        await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
 
     def _settle(self, task: asyncio.Task[None]) -> None:
         burst = self._flying.pop(task)
         if task.cancelled():
             # Nobody knows how far it came; told again it is the same.
             self._candles[:0] = burst.candles
-
-    async def _landed(self, count: int) -> None:
-        """Waits until so many fewer are on their way."""
-        left = len(self._flying) - count
-        while self._flying and len(self._flying) > left:
-            await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _tell(burst: CandleBatch) -> None:
@@ -104,8 +109,3 @@ def _tell(burst: CandleBatch) -> None:
             log.debug(
                 "candle told", correlation=trace.of_candle(candle), received=candle.received_at
             )
-
-
-def _share_a_symbol(one: CandleBatch, other: CandleBatch) -> bool:
-    symbols = {candle.symbol for candle in one.candles}
-    return any(candle.symbol in symbols for candle in other.candles)

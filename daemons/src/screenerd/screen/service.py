@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,8 +143,15 @@ class Screen:
             StoreError: it could not be rebuilt.
         """
         await self._messages.begin()
+        begun = time.monotonic()
         await self._rebuild()
         self.rebuilt.set()
+        log.info(
+            "rebuilt",
+            part=self._scope.name,
+            symbols=len(self._engine.symbols),
+            seconds=round(time.monotonic() - begun, 2),
+        )
         async with asyncio.TaskGroup() as group:
             helpers = [
                 group.create_task(self._note_rules()),
