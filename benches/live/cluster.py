@@ -194,12 +194,14 @@ async def taken_over(processes: dict[str, BaseProcess], folder: Path) -> dict[st
     taken = {name: [at for _, at in events(folder, name, "lease taken")] for name in workers}
     standby = next(name for name in workers if not taken[name])
     victim = next(name for name in workers if taken[name])
-    parts = len(events(folder, victim, "rebuilt"))
+    parts = {event["part"] for event, _ in events(folder, victim, "rebuilt")}
     processes[victim].kill()
     killed = time.time()
     async with asyncio.timeout(120):
-        while len(rebuilt := events(folder, standby, "rebuilt")) < parts:
+        rebuilt = events(folder, standby, "rebuilt")
+        while {one["part"] for one, _ in rebuilt} < parts:
             await asyncio.sleep(0.1)
+            rebuilt = events(folder, standby, "rebuilt")
     place = events(folder, standby, "lease taken")[0][1]
     done = max(at for _, at in rebuilt)
     return {
@@ -211,8 +213,9 @@ async def taken_over(processes: dict[str, BaseProcess], folder: Path) -> dict[st
 
 def events(folder: Path, name: str, event: str) -> list[tuple[dict[str, Any], float]]:
     """A process's events of one kind, each with its time in seconds."""
-    lines = (folder / f"{name}.log").read_bytes().splitlines()
-    found = [one for one in map(orjson.loads, lines) if one["event"] == event]
+    lines = (folder / f"{name}.log").read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.startswith(b"{") and line.endswith(b"\n")]
+    found = [one for one in map(orjson.loads, whole) if one["event"] == event]
     return [(one, datetime.fromisoformat(one["timestamp"]).timestamp()) for one in found]
 
 

@@ -94,6 +94,7 @@ class Cluster:
                 "path": str(self.folder / "unused.db"),
             },
             "rules": {"floors": False},
+            "log": {"format": "json"},
             "serve": {"port": port if role == "serve" else 0, "requests_a_minute": 1_000_000},
             "probe": {"port": 0 if role == "serve" else port},
         }

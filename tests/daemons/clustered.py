@@ -13,13 +13,13 @@ from killing import SharedClock
 
 from screenerd import logs
 from screenerd.cluster import process, service
-from screenerd.config import Config, LogConfig
+from screenerd.config import Config
 
 
 def main(role: str) -> None:
     orders = json.loads(sys.stdin.readline())
-    logs.set_up(LogConfig(format="json", level="debug"))
     config, clock = Config.model_validate(orders["config"]), SharedClock(**orders["clock"])
+    logs.set_up(config.log)
     if role == "serve":
         asyncio.run(service.serve(config, clock=clock))
     else:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from screenerd.bus.port import Message
-from screenerd.ingest.bursts import LARGEST_BURST, MOST_FLYING, MOST_NOTES, Bursts
+from screenerd.ingest.bursts import LARGEST_BURST, MOST_AHEAD_MS, MOST_FLYING, MOST_NOTES, Bursts
 from screenerd.model import MINUTE_MS, Candle, CandleBatch, DeadLetter, Reconnected
 
 pytestmark = pytest.mark.asyncio
 
 
-def candle(symbol: str, minute: int = 0) -> Candle:
-    return Candle(symbol, minute * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+def candle(symbol: str, minute: int = 0, received_at: int = 0) -> Candle:
+    values = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    return Candle(symbol, minute * MINUTE_MS, *values, received_at=received_at)
 
 
 @dataclass
@@ -130,6 +131,39 @@ async def test_notes_follow_the_candles_before_them() -> None:
         bus.release()
         await arrived(bus, 2)
         assert isinstance(bus.arrived[1], Reconnected)
+
+
+async def test_candles_go_before_any_number_of_notes() -> None:
+    class Endless(HeldBus):
+        async def publish(self, message: Message) -> None:
+            """One more letter comes for each that is published."""
+            await asyncio.sleep(0)
+            self.arrived.append(message)
+            if isinstance(message, DeadLetter):
+                bursts.note(message)
+
+    bus = Endless()
+    async with running(bus) as bursts:
+        bursts.note(DeadLetter("binance", 0, "odd", b""))
+        await arrived(bus, 10)
+        bursts.add(candle("A"))
+        async with asyncio.timeout(5):
+            while not any(isinstance(one, CandleBatch) for one in bus.arrived):
+                await asyncio.sleep(0.001)
+
+
+async def test_what_was_received_much_later_waits_for_what_is_on_its_way() -> None:
+    bus = HeldBus()
+    async with running(bus) as bursts:
+        bursts.add(candle("A", received_at=10_000))
+        await arrived(bus, 1)
+        bursts.add(candle("B", received_at=10_000 + MOST_AHEAD_MS))
+        await arrived(bus, 2)
+        bursts.add(candle("C", received_at=10_001 + MOST_AHEAD_MS))
+        await asyncio.sleep(0.05)
+        assert len(bus.arrived) == 2
+        bus.holds[0].set()
+        await arrived(bus, 3)
 
 
 async def test_letters_are_bounded_and_what_became_of_connections_is_not() -> None:

@@ -13,7 +13,7 @@ from rig import NUMBERS, running, stored
 import screener
 from screenerd.config import RulesConfig
 from screenerd.demo.faults import Fault
-from screenerd.model import Candle
+from screenerd.model import MINUTE_MS, Candle
 from screenerd.screen import service
 
 RULES = """
@@ -146,6 +146,7 @@ async def test_live_is_what_a_replay_of_what_arrived_is(
     newest: dict[str, int] = {}
     for candle in journal:
         newest[candle.symbol] = max(candle.open_time, newest.get(candle.symbol, 0))
+    assert min(newest.values()) >= max(newest.values()) - 3 * MINUTE_MS
     complete = [candle for candle in journal if candle.open_time <= min(newest.values())]
     late = replayed(complete, judged_from, rules)
     told = await _rules_of(path)

@@ -23,6 +23,9 @@ LARGEST_BURST = 5_000
 MOST_FLYING = 4
 """Bursts that may be on their way; what comes then waits here, and makes the next one larger."""
 
+MOST_AHEAD_MS = 1_000
+"""A burst does not set out while another is on its way that was received so much earlier."""
+
 MOST_NOTES = 1_000
 """Notes that may wait for the bus; those beyond are refused."""
 
@@ -71,36 +74,51 @@ class Bursts:
 
     async def _send(self, group: asyncio.TaskGroup) -> None:
         """Cut off at any moment, what is not on its way by then is here still."""
-        while self._candles:
+        while self._candles or self._notes:
+            # However many notes there are, candles go first.
+            if not self._candles:
+                await self._send_note()
+                continue
             burst = CandleBatch(self._exchange, tuple(self._candles[:LARGEST_BURST]))
             if len(self._flying) >= MOST_FLYING or self._overtakes(burst):
                 await self._one_landed()
                 continue
-            del self._candles[: len(burst.candles)]
             task = group.create_task(self._bus.publish(burst))
+            del self._candles[: len(burst.candles)]
             self._flying[task] = burst
             task.add_done_callback(self._settle)
             _tell(burst)
-        while self._notes:
-            while self._flying:
-                await self._one_landed()
-            await self._bus.publish(self._notes[0])
-            del self._notes[0]
+
+    async def _send_note(self) -> None:
+        """The candles that came before it are safe by then."""
+        while self._flying:
+            await self._one_landed()
+        await self._bus.publish(self._notes[0])
+        del self._notes[0]
 
     def _overtakes(self, burst: CandleBatch) -> bool:
-        """Whether an earlier minute of one of its symbols is on its way."""
+        """Whether it may not arrive before what is on its way.
+
+        That is an earlier minute of one of its symbols; and what was received much earlier: rules
+        among all symbols judge a minute when what comes late was received late.
+        """
         symbols = {candle.symbol for candle in burst.candles}
+        newest = max(candle.received_at for candle in burst.candles)
         ahead = (candle for other in self._flying.values() for candle in other.candles)
-        return any(candle.symbol in symbols for candle in ahead)
+        return any(
+            candle.symbol in symbols or candle.received_at < newest - MOST_AHEAD_MS
+            for candle in ahead
+        )
 
     async def _one_landed(self) -> None:
         await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
 
     def _settle(self, task: asyncio.Task[None]) -> None:
         burst = self._flying.pop(task)
-        if task.cancelled():
+        if task.cancelled() or task.exception():
             # Nobody knows how far it came; told again it is the same.
             self._candles[:0] = burst.candles
+            self._woken.set()
 
 
 def _tell(burst: CandleBatch) -> None:

@@ -414,12 +414,12 @@ class Screen:
 
     async def _publish(self, alerts: Sequence[Alert]) -> None:
         """Tells alerts, all at once: a bus may take its time for each."""
-        for alert in alerts:
-            log.debug("alert raised", correlation=trace.of_alert(alert), alert=alert.id)
         if len(alerts) == 1:
             await self._bus.publish(alerts[0])
         elif alerts:
             await asyncio.gather(*map(self._bus.publish, alerts))
+        for alert in alerts:
+            log.debug("alert raised", correlation=trace.of_alert(alert), alert=alert.id)
 
     def _tell(self, alert: screener.Alert, candle: Candle | None) -> Alert:
         """The alert as it is told; `candle` is what raised it, if it was one."""

@@ -37,9 +37,9 @@ from screenerd.model import CandleBatch, Metrics, Prices, Report, RulesChanged
 log = structlog.get_logger("screenerd")
 
 VIEWS_AFTER_SECONDS = 0.1
-MOST_VIEWS = 100
-"""Messages whose views wait; the oldest of more are left out, as they are for a broker that is
-away: nobody is promised them."""
+MOST_VIEWS = 20_000
+"""Views that may wait; the oldest of more are left out, as they are for a broker that is away:
+nobody is promised them."""
 
 FOLLOWED_STREAMS = {Stream.CANDLES, Stream.ALERTS}
 """In these a subscriber may begin after what a lasting one has done."""
@@ -82,7 +82,7 @@ class JetStreamBus:
         self._tasks: list[asyncio.Task[None]] = []
         self._running = False
         self._streams_trouble = ""
-        self._to_view: deque[CandleBatch | Metrics] = deque(maxlen=MOST_VIEWS)
+        self._to_view: deque[CandleBatch | Metrics] = deque()
         self._viewed = asyncio.Event()
         self._repairing = asyncio.Lock()
         self._repaired_at = 0.0
@@ -132,10 +132,7 @@ class JetStreamBus:
             return
         await self._publisher.put(encode(message, self.settings.shards, uuid4().hex))
         if self.settings.views and isinstance(message, CandleBatch | Metrics):
-            if len(self._to_view) == self._to_view.maxlen:
-                self.counters.dropped += 1
-            self._to_view.append(message)
-            self._viewed.set()
+            self._view(message)
 
     def subscribe(
         self,
@@ -271,6 +268,12 @@ class JetStreamBus:
                 subscription.started.set()
                 await again.wait()
 
+    def _view(self, message: CandleBatch | Metrics) -> None:
+        self._to_view.append(message)
+        while sum(map(_views_of, self._to_view)) > MOST_VIEWS and len(self._to_view) > 1:
+            self.counters.dropped += _views_of(self._to_view.popleft())
+        self._viewed.set()
+
     async def _tell_views(self) -> None:
         """Tells what was published once more, a message a symbol, when the roles have it."""
         while True:
@@ -328,3 +331,7 @@ class JetStreamBus:
         reader.taken()
         if isinstance(reader, LastingReader):
             await reader.done(sequence)
+
+
+def _views_of(message: CandleBatch | Metrics) -> int:
+    return len(message.candles) if isinstance(message, CandleBatch) else message.frame.height
