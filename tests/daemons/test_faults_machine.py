@@ -44,6 +44,7 @@ from screenerd.clock import SystemClock
 from screenerd.config import Config, ExchangeConfig, RulesConfig, StoreConfig
 from screenerd.demo import DemoExchange, Limits, Market
 from screenerd.exchange.binance.stream import BinanceStream
+from screenerd.ingest.bursts import Bursts
 from screenerd.ingest.service import Ingest
 from screenerd.lag import LoopLag
 from screenerd.model import MINUTE_MS, Alert, CandleBatch
@@ -264,7 +265,7 @@ async def fail(*_: object) -> None:
 BACKGROUND = {
     "prunes": (Persist, "_prune"),
     "writes": (Persist, "_write"),
-    "publishes": (Ingest, "flush"),
+    "publishes": (Bursts, "_send"),
     "watches closes": (Ingest, "_watch_closes"),
     "reads again": (Ingest, "_reread"),
     "follows listings": (Ingest, "_follow_listings"),
