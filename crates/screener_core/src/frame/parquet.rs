@@ -27,8 +27,7 @@ const TABLE_BITS: usize = 1 << 16;
 ///
 /// `metadata` are keys and values of the file. Texts, and floats of which few are distinct, are
 /// stored with a dictionary; other floats as `BYTE_STREAM_SPLIT` where all are whole numbers and
-/// as `PLAIN` where not; integers as `DELTA_BINARY_PACKED`. Each column chunk
-/// has its statistics.
+/// as `PLAIN` where not; integers as `DELTA_BINARY_PACKED`. Each column chunk has its statistics.
 ///
 /// # Errors
 /// When a column is of a type that Parquet does not have.

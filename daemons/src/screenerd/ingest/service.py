@@ -52,6 +52,7 @@ REMEMBERED_MINUTES = 2 * REREAD_MINUTES
 """Values of so many minutes at least are kept, to tell corrections from repetitions."""
 
 FORGOTTEN_AT_ONCE = 10
+
 TIMEFRAMES = {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}
 """Minutes of the longer bars that indicators need."""
 
