@@ -21,6 +21,9 @@ from screenerd.run import Roles, up
 from screenerd.serve.settings import ServeConfig
 from screenerd.store.sqlite import SqliteStore
 
+START_MS = 1_780_372_800_000
+"""Market time at the start, 2026-06-02 04:00 UTC: the market is the same in every run, and moves."""
+
 NUMBERS = [
     "open", "high", "low", "close", "volume", "quote_volume",
     "trades", "taker_buy_volume", "taker_buy_quote_volume",
@@ -87,7 +90,7 @@ async def running(
     rules: RulesConfig | None = None,
 ) -> AsyncIterator[Rig]:
     """Starts it all behind a proxy, warmed up; stops it cleanly."""
-    clock = SystemClock(speed)
+    clock = SystemClock(speed, START_MS)
     market = Market(symbols=symbols)
     async with (
         DemoExchange(market, clock, limits=limits) as exchange,

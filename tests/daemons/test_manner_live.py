@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from rig import NUMBERS, running, stored
+from rig import NUMBERS, START_MS, running, stored
 
 import screener
 from screenerd.config import RulesConfig
@@ -100,8 +100,8 @@ cooldown = "6m"
 
 
 def written() -> str:
-    """The rules, quiet from 8 to 16 minutes from now on, and one that ends in 12."""
-    now = datetime.now(UTC)
+    """The rules, quiet from 8 to 16 minutes after the start, and one that ends after 12."""
+    now = datetime.fromtimestamp(START_MS / 1000, UTC)
     quiet = [f"{now + timedelta(minutes=minutes):%H:%M}" for minutes in (8, 16)]
     expires = f"{now + timedelta(minutes=12):%Y-%m-%dT%H:%M:%SZ}"
     return RULES.format(quiet="-".join(quiet), expires=expires)

@@ -28,7 +28,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock, sped up if asked for.
+    """The machine's own clock, sped up or set to another time if asked for.
 
     At a speed of 60 a minute of market time lasts a second; `start_ms` is the market time now.
     """
@@ -38,12 +38,13 @@ class SystemClock:
         if not speed > 0:
             raise ValueError(f"speed = {speed} is not above 0")
         self._speed = speed
+        self._is_wall_clock = speed == 1.0 and start_ms is None
         self._begin = time.time() * 1000 if start_ms is None else float(start_ms)
         self._began = time.monotonic()
 
     def now_ms(self) -> int:
         """Market time, ms since the epoch, UTC."""
-        if self._speed == 1.0:
+        if self._is_wall_clock:
             return time.time_ns() // 1_000_000
         return int(self._begin + (time.monotonic() - self._began) * 1000 * self._speed)
 
