@@ -22,7 +22,7 @@ from screenerd.serve.settings import ServeConfig
 from screenerd.store.sqlite import SqliteStore
 
 START_MS = 1_780_372_800_000
-"""Market time at the start, 2026-06-02 04:00 UTC: every run sees the same market, one that moves."""
+"""Market time at the start, 2026-06-02 04:00 UTC: every run sees the same market, which moves."""
 
 NUMBERS = [
     "open", "high", "low", "close", "volume", "quote_volume",
