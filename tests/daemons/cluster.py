@@ -77,6 +77,7 @@ class Cluster:
     settings: dict[str, Any] = field(default_factory=dict)
     roles: list[Role] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
+    careless: str = ""
 
     def config(self, role: str, port: int) -> dict[str, Any]:
         """What a process is configured with."""
@@ -112,7 +113,11 @@ class Cluster:
                 stdin=asyncio.subprocess.PIPE,
                 stderr=errors,
             )
-        orders = {"config": self.config(name, role_port), "clock": asdict(self.clock)}
+        orders = {
+            "config": self.config(name, role_port),
+            "clock": asdict(self.clock),
+            "careless": self.careless,
+        }
         assert process.stdin is not None
         process.stdin.write(json.dumps(orders).encode() + b"\n")
         await process.stdin.drain()
@@ -284,23 +289,28 @@ async def clustered(
     symbols: int = 6,
     speed: float = 15.0,
     idle: bool = False,
+    careless: str = "",
+    database: dict[str, str] | None = None,
     **settings: dict[str, Any],
 ) -> AsyncIterator[Cluster]:
     """A broker, a database, a market, and so many processes of each role; all ended after.
 
-    One of each where nothing is said, or none yet where it is to be `idle`.
+    One of each where nothing is said, or none yet where it is to be `idle`. Roles are made
+    `careless` on purpose, and the database runs with options, where they are told.
     """
     clock = SharedClock(time.time_ns() // 1_000_000, time.monotonic(), speed)
     market = Market(symbols=symbols)
     async with contextlib.AsyncExitStack() as stack:
         nats = NatsServer(folder / "nats").start()
         stack.callback(nats.stop)
-        database = stack.enter_context(Postgres.running())
+        server = stack.enter_context(Postgres.running(**database or {}))
         exchange = await stack.enter_async_context(DemoExchange(market, clock))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5))
         )
-        it = Cluster(folder, clock, market, exchange, nats, database, http, settings)
+        it = Cluster(
+            folder, clock, market, exchange, nats, server, http, settings, careless=careless
+        )
         try:
             for name, count in () if idle else roles or [(name, 1) for name in ROLES]:
                 for number in range(count):

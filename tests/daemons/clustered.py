@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 
+from careless import be_careless
 from killing import SharedClock
 
 from screenerd import logs
@@ -20,6 +21,7 @@ def main(role: str) -> None:
     orders = json.loads(sys.stdin.readline())
     config, clock = Config.model_validate(orders["config"]), SharedClock(**orders["clock"])
     logs.set_up(config.log)
+    be_careless(orders["careless"])
     if role == "serve":
         asyncio.run(service.serve(config, clock=clock))
     else:
