@@ -16,7 +16,7 @@ LAZY_COMMIT = "synchronous_commit=off"
 def be_careless(how: str) -> None:
     """Breaks this process; not at all where `how` is empty."""
     if how == CORE_PUBLISH:
-        Publisher._kept = _sent  # type: ignore[method-assign]
+        Publisher._kept = _sent  # type: ignore[assignment,method-assign]
     elif how == LAZY_COMMIT:
         connect.DURABLE = "off"  # type: ignore[misc]
     elif how:

@@ -58,7 +58,12 @@ class Proxy:
             self.happened["refused"] += 1
             self._reset(writer)
             return
-        server_reader, server_writer = await asyncio.open_connection(self.host, self.upstream)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(self.host, self.upstream)
+        except OSError:
+            self.happened["nobody there"] += 1
+            self._reset(writer)
+            return
         self._writers |= {writer, server_writer}
         try:
             await asyncio.gather(

@@ -6,7 +6,6 @@ left to its own settings.
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import to_thread
 from contextlib import AsyncExitStack
 from functools import partial
