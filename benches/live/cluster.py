@@ -154,6 +154,16 @@ async def ready(ports: dict[str, int], http: aiohttp.ClientSession) -> None:
             await asyncio.sleep(0.2)
 
 
+def cpu_seconds(processes: dict[str, BaseProcess]) -> dict[str, float]:
+    """Processor time each process has used so far; nothing where the system does not tell."""
+    told = {}
+    for name, one in processes.items():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()
+            told[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return told
+
+
 async def listen(port: int, clock: stage.MarketClock, setting: Setting, told: Told) -> None:
     """Hears alerts until enough minutes are over."""
     begin = clock.now_ms() // MINUTE_MS * MINUTE_MS + LEFT_OUT * MINUTE_MS
@@ -231,6 +241,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     update = int(stage.UPDATE_MS * setting.speed)
     told = Told()
     takeover: dict[str, float] = {}
+    cpu: dict[str, int] = {}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(stage.scratch())
         rules = folder / "rules.toml"
@@ -254,7 +265,13 @@ def measure(setting: Setting) -> dict[str, Any]:
         async def hear() -> None:
             async with aiohttp.ClientSession() as http:
                 await ready(ports, http)
+            before, begin = cpu_seconds(processes), clock.now_ms()
             await listen(ports["serve"], clock, setting, told)
+            minutes = (clock.now_ms() - begin) / MINUTE_MS
+            cpu.update({
+                name: round((seconds - before[name]) * 1000 / minutes)
+                for name, seconds in cpu_seconds(processes).items()
+            })  # fmt: skip
             if setting.takeover:
                 takeover.update(await taken_over(processes, folder))
 
@@ -271,6 +288,7 @@ def measure(setting: Setting) -> dict[str, Any]:
         "alerts": len(told.delivered),
         "minutes": len(told.minutes),
         "takeover": takeover,
+        "cpu_ms_a_minute": cpu,
         **{
             name: {f"p{percent}": round(quantile(values, percent), 1) for percent in QUANTILES}
             for name, values in rows.items()
@@ -304,6 +322,9 @@ def main() -> None:
         ]
         print(f"{one['symbols']:7}  {one['workers']:7}  {one['alerts']:6}  {one['minutes']:7}  "
               + "  ".join(f"{number:12.1f}" for number in numbers))  # fmt: skip
+        print("processor time a minute, ms: " + ", ".join(
+            f"{name} {ms}" for name, ms in one["cpu_ms_a_minute"].items()
+        ))  # fmt: skip
         if told := one["takeover"]:
             print(f"killed: place taken after {told['place_seconds']} s, {told['symbols']} symbols "
                   f"rebuilt {told['rebuilt_seconds']} s later")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from screenerd.bus.jetstream.codec import Outgoing
+from screenerd.bus.jetstream.encode import Outgoing
 from screenerd.bus.jetstream.publisher import Publisher
 from screenerd.store.postgres import connect
 

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screenerd.bus.jetstream.codec import (
-    PART_BYTES,
-    Outgoing,
-    PoisonError,
-    decode,
-    encode,
-    passing,
-    views,
-)
+from screenerd.bus.jetstream.decode import PoisonError, decode
+from screenerd.bus.jetstream.encode import PART_BYTES, Outgoing, encode, passing, views
 from screenerd.bus.jetstream.subjects import (
     KEPT,
     LOCAL,
@@ -253,7 +246,7 @@ def test_what_is_missing_is_named_and_what_is_unknown_ignored(
     assert decode(part.subject, orjson.dumps(value | {"unknown": 1})) == message
     field = data.draw(st.sampled_from(sorted(value.keys() - {"type"})))
     del value[field]
-    with pytest.raises(PoisonError, match=f"lacks .*{field}"):
+    with pytest.raises(PoisonError, match=f"missing required field `{field}"):
         decode(part.subject, orjson.dumps(value))
 
 
@@ -270,11 +263,15 @@ def test_what_is_of_another_kind_is_named(message: Message, data: st.DataObject)
 @pytest.mark.parametrize(
     ("subject", "payload", "told"),
     [
-        ("candles.1m.batch.x.0", b"{", "not JSON"),
-        ("candles.1m.batch.x.0", b"{}", "no list of candles"),
-        ("candles.1m.batch.x.0", b"[]", "no list of candles"),
-        ("candles.1m.batch.x.0", b'[{"exchange": "x", "symbol": "A"}]', "lacks candle 0.data"),
-        ("alerts.triggered", b"7", "the message is no object"),
+        ("candles.1m.batch.x.0", b"[{", "not JSON"),
+        ("candles.1m.batch.x.0", b"{}", "Expected `array`"),
+        ("candles.1m.batch.x.0", b"[]", "Expected `array` of length >= 1"),
+        (
+            "candles.1m.batch.x.0",
+            b'[{"exchange": "x", "symbol": "A"}]',
+            r"field `source` - at `\$\[0\]`",
+        ),
+        ("alerts.triggered", b"7", "Expected `object`"),
         ("metrics.batch.x.0", b"ARROW1", "not Arrow"),
         ("elsewhere", b"{}", "no message has this subject"),
     ],

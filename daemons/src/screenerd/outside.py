@@ -26,18 +26,6 @@ def iso(ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
 
 
-def from_iso(text: str) -> int:
-    """The ms since the epoch of an ISO 8601 time that names its zone.
-
-    Raises:
-        ValueError: it is none.
-    """
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ValueError(f"{text!r} names no zone")
-    return (time - _EPOCH) // timedelta(milliseconds=1)
-
-
 def alert_value(alert: Alert) -> dict[str, Any]:
     """An alert as JSON has it."""
     return {

@@ -21,8 +21,8 @@ from nats.js.api import StreamInfo
 from nats.js.errors import NotFoundError
 
 from screenerd.bus.jetstream.check import check
-from screenerd.bus.jetstream.codec import Outgoing, encode, passing, views
 from screenerd.bus.jetstream.connection import BusCounters, Connection
+from screenerd.bus.jetstream.encode import Outgoing, encode, passing, views
 from screenerd.bus.jetstream.publisher import Publisher
 from screenerd.bus.jetstream.reader import Begin, LastingReader, OrderedReader, Reader
 from screenerd.bus.jetstream.settings import BusSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -115,7 +115,8 @@ class Connection:
                 await self._client.flush(CLOSE_SECONDS)
             except (Error, OSError, TimeoutError) as error:
                 log.warning("not everything was sent", told=_told(error))
-        await self._client.close()
+        with suppress(RuntimeError):  # uvloop's, of a transport that the broker has just closed
+            await self._client.close()
 
     async def ready(self) -> JetStreamContext:
         """JetStream, as soon as there is a connection."""

@@ -12,8 +12,8 @@ from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from screenerd.backoff import Backoff
-from screenerd.bus.jetstream.codec import Outgoing
 from screenerd.bus.jetstream.connection import Connection
+from screenerd.bus.jetstream.encode import Outgoing
 
 log = structlog.get_logger("screenerd")
 

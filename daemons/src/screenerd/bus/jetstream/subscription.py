@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import structlog
 from nats.aio.msg import Msg
 
-from screenerd.bus.jetstream.codec import PoisonError, decode
 from screenerd.bus.jetstream.connection import BusCounters
+from screenerd.bus.jetstream.decode import PoisonError, decode
 from screenerd.bus.jetstream.reader import LastingReader, Reader
 from screenerd.bus.jetstream.subjects import KEPT, LOCAL, PASSING, Stream
 from screenerd.bus.port import Message, Received, SubscriptionStatus
