@@ -1,17 +1,17 @@
 """How long an alert takes through roles that run alone, over NATS: from its frame to a client.
 
-`python benches/live/cluster.py [--symbols 500] [--workers 1] [--shards 8] [--minutes 20]
-[--speed 10] [--takeover] [--json]`
+`python benches/live/cluster.py [--symbols 500 ...] [--workers 1] [--shards 8] [--minutes 20]
+[--speed 10] [--takeover] [--plot FILE] [--json]`
 
 Exchange, ingest, workers, persist, notify, serve, NATS (`sync_interval: always`) and PostgreSQL
 run on this machine, a process each; the client is a websocket of this one. Told are the times from
 the receipt of the close's frame to when the alert is decided, and to when the client has it.
-The rules are the preset `futures` and one more, so that there are
-enough alerts to tell of: it fires every minute for a few symbols in a hundred, those with KU in
-their names. With `--takeover` there is one worker
-process more, which stands by; at the end one that works is killed, and told is how long it takes
-until the other has its place, and has rebuilt what it knew. Servers are started as the tests start
-theirs.
+The rules are the preset `futures` and one more, so that there are enough alerts to tell of: it
+fires every minute for a few symbols in a hundred, those with KU in their names. With `--takeover`
+there is one worker process more, which stands by; at the end one that works is killed, and told is
+how long it takes until the other has its place, and has rebuilt what it knew. With several numbers
+of symbols each is measured by itself, with a worker for every 500 if `--workers` is 0, and `--plot`
+draws them. Servers are started as the tests start theirs.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 else:
     import stage
 
+SYMBOLS_A_WORKER = 500
 LEFT_OUT = 2
 """Minutes after the start that are not counted."""
 
@@ -296,6 +297,31 @@ def measure(setting: Setting) -> dict[str, Any]:
     }
 
 
+def plot(found: list[dict[str, Any]], speed: float, file: str) -> None:
+    """Draws how the times grow with the number of symbols."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    symbols = [one["symbols"] for one in found]
+    for percent, color in ((50, "tab:green"), (90, "tab:orange"), (99, "tab:red")):
+        for name, style in (("delivered", "o-"), ("decided", "o:")):
+            times = [one[name][f"p{percent}"] for one in found]
+            axes.plot(symbols, times, style, color=color, label=f"{name}, p{percent}")
+    workers = ", ".join(f"{one['workers']}" for one in found)
+    axes.set(
+        title=f"From a close's frame to a client over NATS\n{os.cpu_count()} cores with everything "
+        f"on them, {speed:g}x; workers: {workers}",
+        xlabel="symbols",
+        ylabel="ms",
+        ylim=(0, None),
+        xticks=symbols,
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(file, dpi=110)
+
+
 def main() -> None:
     """Measures, and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -305,10 +331,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=20)
     parser.add_argument("--speed", type=float, default=10.0)
     parser.add_argument("--takeover", action="store_true")
+    parser.add_argument("--plot", metavar="FILE", help="a picture of it")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    settings = (given.workers, given.shards, given.minutes, given.speed, given.takeover)
-    found = [measure(Setting(symbols, *settings)) for symbols in given.symbols]
+    found = []
+    for symbols in given.symbols:
+        workers = given.workers or math.ceil(symbols / SYMBOLS_A_WORKER)
+        settings = (workers, given.shards, given.minutes, given.speed, given.takeover)
+        found.append(measure(Setting(symbols, *settings)))
+    if given.plot:
+        plot(found, given.speed, given.plot)
     if given.json:
         print(json.dumps(found))
         return

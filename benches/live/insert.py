@@ -2,7 +2,9 @@
 
 1. What a minute brings, 3,000 rows of metrics and 500 candles, until it is committed.
 2. History by binary COPY, a symbol at a time.
-3. Reads as REST makes them, from the store and from a frame in memory.
+3. `GET /api/candles` over HTTP, from the store and from the same rows held in memory, turn about:
+   500 minutes of any symbol from any time in the store, none of them twice; with nothing else to do
+   and while a minute is being written, again and again.
 
 Give the url of an empty database: `insert.py postgresql://postgres@127.0.0.1/bench`.
 """
@@ -11,23 +13,36 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import itertools
 import random
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
+import aiohttp
 import numpy as np
 import polars as pl
 
+import screener
 from screener.history.postgres import copy_minutes
+from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
 from screenerd.columns import METRICS, TIMEFRAMES
-from screenerd.model import MINUTE_MS, Candle, CandleBatch, Metrics
+from screenerd.model import MINUTE_MS, Candle, CandleBatch, Health, Metrics, SystemStatus
+from screenerd.serve.access.keys import KeyFile
+from screenerd.serve.service import Serve
+from screenerd.serve.settings import ServeConfig
+from screenerd.store.port import MinuteRow
 from screenerd.store.postgres import PostgresStore
 
 SYMBOLS = [f"S{n:04d}USDT" for n in range(500)]
 DAY = 1440
+PAGES = 1_000
+PAGE = 500
 
 
 def say(line: str) -> None:
@@ -109,18 +124,117 @@ async def measure(url: str, days: int, minutes: int, loaded: int) -> None:
         middle, late = await median(minutes, a_minute)
         say(f"a minute, 3,000 rows of metrics and 500 candles: {middle:.0f} ms, p95 {late:.0f} ms")
 
-        async def a_page() -> None:
-            await store.page("bench", random.choice(SYMBOLS[:20]), None, None, 500)
+        await rest(url, SYMBOLS[:loaded], end - days * DAY * MINUTE_MS, end, "nothing else to do")
+        with writing(store, end + minutes * MINUTE_MS):
+            await rest(url, SYMBOLS[:loaded], end - days * DAY * MINUTE_MS, end, "minutes written")
 
-        memory = pl.concat([history(name, days, end) for name in SYMBOLS[:20]])
 
-        async def from_memory() -> None:
-            name = random.choice(SYMBOLS[:20])
-            memory.filter(pl.col("symbol") == name).tail(500).rows()
+@contextlib.contextmanager
+def writing(store: PostgresStore, at: int) -> Iterator[None]:
+    """A minute of everything, and the next as soon as it is committed."""
 
-        for told, act in (("store", a_page), ("memory", from_memory)):
-            middle, late = await median(100, act)
-            say(f"500 candles of a symbol from the {told}: {middle:.1f} ms, p95 {late:.1f} ms")
+    async def on() -> None:
+        for number in itertools.count():
+            now = at + number * MINUTE_MS
+            await store.write(metrics(now), candles(now))
+
+    task = asyncio.create_task(on())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def rest(url: str, symbols: list[str], first: int, end: int, beside: str) -> None:
+    """Prints how long pages take from the store, and from memory."""
+    async with contextlib.AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(PostgresStore(url, SystemClock()))
+        memory = await stack.enter_async_context(InMemory(url, SystemClock()))
+        for name in symbols:
+            memory.rows[name] = await reader.page(
+                "bench", name, first, end, (end - first) // MINUTE_MS
+            )
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        addresses = {
+            "store": await stack.enter_async_context(serving(reader)),
+            "memory": await stack.enter_async_context(serving(memory)),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in addresses}
+        last = end - PAGE * MINUTE_MS
+        for _ in range(PAGES):
+            name, start = random.choice(symbols), random.randrange(first, last, MINUTE_MS)
+            query = f"/api/candles?symbol={name}&interval=1m&limit={PAGE}&start={start}"
+            bodies = set()
+            for kind, address in random.sample(sorted(addresses.items()), 2):
+                began = time.perf_counter()
+                async with http.get(address + query) as answer:
+                    bodies.add(await answer.read())
+                    taken[kind].append((time.perf_counter() - began) * 1000)
+                    answer.raise_for_status()
+            if len(bodies) != 1:
+                raise AssertionError(f"{query} is not the same from both")
+        for kind, found in taken.items():
+            middle, late = statistics.median(found), sorted(found)[int(0.95 * (PAGES - 1))]
+            say(f"GET /api/candles from the {kind}, {beside}: {middle:.1f} ms, p95 {late:.1f} ms")
+
+
+class InMemory(PostgresStore):
+    """The same store, the candles of which are at hand.
+
+    Attributes:
+        rows: by symbol, without a hole.
+    """
+
+    def __init__(self, url: str, clock: SystemClock) -> None:
+        """Holds nothing yet."""
+        super().__init__(url, clock)
+        self.rows: dict[str, list[MinuteRow]] = {}
+
+    async def page(
+        self,
+        exchange: str,  # noqa: ARG002
+        symbol: str,
+        start: int | None,
+        end: int | None,  # noqa: ARG002
+        limit: int,
+    ) -> list[MinuteRow]:
+        """From where it was asked for."""
+        rows = self.rows[symbol]
+        place = ((start or 0) - rows[0][0]) // MINUTE_MS
+        return rows[place : place + limit]
+
+
+@contextlib.asynccontextmanager
+async def serving(store: PostgresStore) -> AsyncIterator[str]:
+    """The service on a store; gives its address."""
+    bus, clock = MemoryBus(), SystemClock()
+    told = SystemStatus("bench", Health("ok"), {}, clock.now_ms(), 1.0, clock.now_ms(), 500, 500)
+    with tempfile.TemporaryDirectory() as folder:
+        serve = Serve(
+            bus,
+            store,
+            clock,
+            ServeConfig(port=0, requests_a_minute=1_000_000),
+            rules=screener.RuleSet.load("futures"),
+            keys=KeyFile(Path(folder) / "keys"),
+            status=lambda: told,
+            symbols=tuple,
+            prometheus=bytes,
+        )
+        running = asyncio.create_task(serve.run())
+        try:
+            async with asyncio.timeout(10), aiohttp.ClientSession() as http:
+                while True:
+                    with contextlib.suppress(aiohttp.ClientError):
+                        await http.get(serve.address + "/health/live")
+                        break
+                    await asyncio.sleep(0.01)
+            yield serve.address
+        finally:
+            await bus.close()
+            serve.stop()
+            await running
+            serve.close()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def of_role(role: str) -> str:
     timings.sent("desk", STAMPS, STAMPS.decided + 100, CLOCK)
     for rows in ("candles", "alerts", "metrics"):
         timings.INSERT.labels(rows).observe(0.01)
-        timings.stored(rows, CLOCK.now_ms(), CLOCK)
+        timings.stored(rows, [CLOCK.now_ms()], CLOCK)
     return text_of(role)
 
 

@@ -517,6 +517,33 @@ async def test_bars_and_journal_of_some_symbols(place: Place) -> None:
         assert len(await store.journal("x", 0, NOW * 2, symbols=None)) == 3
 
 
+async def test_metrics_that_come_together_are_as_if_they_came_one_by_one(place: Place) -> None:
+    def of(symbols: list[str], at: int, change: float) -> Metrics:
+        return Metrics("x", pl.DataFrame({"symbol": symbols, "open_time": at, "change_5m": change}))
+
+    async with place.opened(metrics=True) as store:
+        told = [
+            of(["A", "B"], NOW, 1.0),
+            of(["C"], NOW, 1.0),
+            of(["B", "C"], NOW, 2.0),
+            of(["A"], NOW + MINUTE_MS, 3.0),
+            Metrics("y", of(["A"], NOW, 4.0).frame),
+            of(["A"], NOW, 5.0),
+        ]
+        await asyncio.gather(*map(store.write, told))
+        select = (
+            "SELECT exchange, symbol, time, change_pct FROM metrics_calculated "
+            "WHERE timeframe = '5m' ORDER BY exchange, symbol, time"
+        )
+        assert await place.rows(select) == [
+            ("x", "A", NOW, 5.0),
+            ("x", "A", NOW + MINUTE_MS, 3.0),
+            ("x", "B", NOW, 2.0),
+            ("x", "C", NOW, 2.0),
+            ("y", "A", NOW, 4.0),
+        ]
+
+
 async def test_metrics_are_rows_of_a_timeframe(place: Place) -> None:
     frame = pl.DataFrame(
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -50,10 +50,13 @@ def candles_frame(candles: Sequence[Candle]) -> pl.DataFrame:
     )
 
 
-def metric(frame: pl.DataFrame, name: str, timeframe: str) -> pl.Expr:
-    """A metric of the engine; one that the engine does not have is never ready."""
-    column = f"{name}_{timeframe}"
-    return pl.col(column) if column in frame.columns else pl.lit(None, dtype=pl.Float64)
+def metrics_of(frame: pl.DataFrame, timeframe: str) -> Iterator[pl.Expr]:
+    """The metrics of a timeframe, called as outside; others are never ready."""
+    there = set(frame.columns)
+    for outside, inside in METRICS.items():
+        column = f"{inside}_{timeframe}"
+        value = pl.col(column) if column in there else pl.lit(None)
+        yield value.cast(pl.Float64).alias(outside)
 
 
 def metric_rows(frame: pl.DataFrame) -> pl.DataFrame:
@@ -66,10 +69,7 @@ def metric_rows(frame: pl.DataFrame) -> pl.DataFrame:
             "symbol",
             "open_time",
             pl.lit(timeframe).alias("timeframe"),
-            *(
-                metric(frame, inside, timeframe).cast(pl.Float64).alias(outside)
-                for outside, inside in METRICS.items()
-            ),
+            *metrics_of(frame, timeframe),
         )
         for timeframe in TIMEFRAMES
     )

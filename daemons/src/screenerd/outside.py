@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from screenerd.columns import METRICS, TIMEFRAMES, metric
+from screenerd.columns import TIMEFRAMES, metrics_of
 from screenerd.model import MINUTE_MS, Alert, Stamps
 
 ISO = "%Y-%m-%dT%H:%M:%S%.3fZ"
@@ -57,10 +57,7 @@ def alert_value(alert: Alert) -> dict[str, Any]:
 def metrics(frame: pl.DataFrame, **constants: str) -> dict[str, bytes]:
     """The metrics of every symbol of a snapshot as JSON, by symbol; constants stand first."""
     timeframes = [
-        pl.struct(
-            metric(frame, inside, timeframe).alias(outside) for outside, inside in METRICS.items()
-        ).alias(timeframe)
-        for timeframe in TIMEFRAMES
+        pl.struct(metrics_of(frame, timeframe)).alias(timeframe) for timeframe in TIMEFRAMES
     ]
     told = pl.struct(
         *(pl.lit(value).alias(name) for name, value in constants.items()),

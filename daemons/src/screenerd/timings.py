@@ -5,6 +5,8 @@ A process has one of each, as it has one memory; Prometheus adds up those of sev
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import Histogram
 
 from screenerd.clock import Clock
@@ -51,9 +53,11 @@ def decided(stamps: Stamps, clock: Clock) -> None:
         DECIDED.labels(since).observe(_seconds(stamps.decided - began, clock))
 
 
-def stored(rows: str, began: int, clock: Clock) -> None:
-    """What was received then is committed now."""
-    STORED.labels(rows).observe(_seconds(clock.now_ms() - began, clock))
+def stored(rows: str, began: Iterable[int], clock: Clock) -> None:
+    """What was received at these times is committed now."""
+    now, histogram = clock.now_ms(), STORED.labels(rows)
+    for at in began:
+        histogram.observe(_seconds(now - at, clock))
 
 
 def sent(channel: str, stamps: Stamps, at: int, clock: Clock) -> None:

@@ -58,6 +58,8 @@ class Known:
         """Runs of minutes that open before `end` and are not known, as [first, end) in ms."""
         runs: list[tuple[int, int]] = []
         first = self.complete_until
+        if first >= end:  # as it nearly always is, and asked of every symbol again and again
+            return runs
         for minute in sorted(minute for minute in self._ahead if minute < end):
             if first < minute:
                 runs.append((first, minute))

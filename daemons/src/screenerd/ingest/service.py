@@ -90,6 +90,7 @@ class _Followed:
     warm: bool = False
     early: list[Candle] = field(default_factory=list)
     newest: dict[int, Candle] = field(default_factory=dict)
+    last_open: int | None = None
     reread_at: int = 0
     reread_from: int = 0
 
@@ -135,7 +136,7 @@ class Ingest:
         return tuple(
             SymbolStatus(
                 symbol,
-                last_close=max(one.newest) + MINUTE_MS if one.newest else 0,
+                last_close=0 if one.last_open is None else one.last_open + MINUTE_MS,
                 warm=one.warm,
                 missing=sum((last - first) // MINUTE_MS for first, last in one.known.missing(end)),
             )
@@ -447,6 +448,7 @@ class Ingest:
 
     def _remember(self, followed: _Followed, candle: Candle) -> None:
         followed.newest[candle.open_time] = candle
+        followed.last_open = max(followed.last_open or candle.open_time, candle.open_time)
         if len(followed.newest) > REMEMBERED_MINUTES + FORGOTTEN_AT_ONCE:
             for old in sorted(followed.newest)[:FORGOTTEN_AT_ONCE]:
                 del followed.newest[old]

@@ -84,16 +84,15 @@ class Persist:
                 with timings.INSERT.labels("candles").time():
                     await self._store.write(message)
                 self.status.candles += len(message.candles)
-                now = self._clock.now_ms()
-                self.status.candle_ms.extend(now - candle.received_at for candle in message.candles)
-                for candle in message.candles:
-                    timings.stored("candles", candle.received_at, self._clock)
+                received, now = [one.received_at for one in message.candles], self._clock.now_ms()
+                timings.stored("candles", received, self._clock)
+                self.status.candle_ms.extend(now - at for at in received)
             case Alert():
                 with timings.INSERT.labels("alerts").time():
                     await self._store.write(message)
                 self.status.alerts += 1
                 log.debug("alert stored", correlation=trace.of_alert(message), alert=message.id)
-                timings.stored("alerts", message.stamps.received, self._clock)
+                timings.stored("alerts", [message.stamps.received], self._clock)
                 self.status.alert_ms.append(self._clock.now_ms() - message.stamps.received)
             case Metrics():
                 with timings.INSERT.labels("metrics").time():

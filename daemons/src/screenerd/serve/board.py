@@ -16,8 +16,8 @@ from screenerd.model import Candle, Metrics
 
 SPARKLINE_MINUTES = 60
 LATENCIES = 1_000
-MOST_FRESH = 2
-"""Frames that wait until somebody asks; then they become one."""
+MOST_FRESH = 8_000
+"""Rows that wait until somebody asks; more of them become one a symbol."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Board:
     def take_metrics(self, message: Metrics) -> None:
         """Metrics of symbols that have just closed; encoded when somebody asks."""
         self._fresh.append(message.frame)
-        if len(self._fresh) > MOST_FRESH:
+        if sum(frame.height for frame in self._fresh) > MOST_FRESH:
             self._fresh = [_newest(self._fresh)]
 
     def take_candles(self, candles: Iterable[Candle]) -> None:
@@ -109,7 +109,9 @@ class Board:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
     def _take_close(self, symbol: str, at: int, close: float) -> None:
-        its = self._closes.setdefault(symbol, _Closes())
+        its = self._closes.get(symbol)
+        if its is None:
+            its = self._closes[symbol] = _Closes()
         if at > its.newest:
             its.newest = at
             its.closes.append(close)

@@ -12,7 +12,7 @@ import polars as pl
 
 from screener import Rule, RuleSet, margins
 from screenerd import outside
-from screenerd.columns import METRICS, TIMEFRAMES, metric
+from screenerd.columns import TIMEFRAMES, metrics_of
 from screenerd.model import HORIZONS, MINUTE_MS, Alert, HorizonScore, RuleScore
 from screenerd.outside import ISO, iso
 from screenerd.switches import is_shadow
@@ -78,10 +78,7 @@ def metrics_table(frame: pl.DataFrame) -> pl.DataFrame:
             (pl.col("open_time") + MINUTE_MS).cast(pl.Datetime("ms", "UTC")).alias("timestamp"),
             "price",
             pl.lit(timeframe).alias("timeframe"),
-            *(
-                metric(frame, inside, timeframe).alias(outside)
-                for outside, inside in METRICS.items()
-            ),
+            *metrics_of(frame, timeframe),
         )
         for timeframe in TIMEFRAMES
     ).sort("symbol", maintain_order=True)

@@ -53,9 +53,9 @@ log = structlog.get_logger("serve")
 
 PING_SECONDS = 30.0
 WATCH_SECONDS = 1.0
-ALERTS_WAITING = 100_000
+WAITING = 100_000
 _CHOSEN = (RuleSwitch, SettingsChanged, RulesChanged)
-_HEARD = (CandleBatch, Metrics, Prices, Alert, Unfollowed, *_CHOSEN)
+_HEARD = (CandleBatch, Metrics, Prices, Unfollowed, *_CHOSEN)
 
 
 @dataclass(slots=True)
@@ -117,7 +117,8 @@ class Serve:
         self._metrics_wanted = asyncio.Event()
         self._chosen = asyncio.Event()
         self._listener = listen(config.host, config.port)
-        self._messages: Subscription = bus.subscribe("serve", *_HEARD, limit=ALERTS_WAITING)
+        self._messages: Subscription = bus.subscribe("serve", *_HEARD, limit=WAITING)
+        self._alerts: Subscription = bus.subscribe("serve-alerts", Alert, limit=WAITING)
 
     @property
     def address(self) -> str:
@@ -132,7 +133,8 @@ class Serve:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
             self.server = server(self._application(session))
             helpers = [
-                group.create_task(self._listen()),
+                group.create_task(self._listen(self._alerts)),
+                group.create_task(self._listen(self._messages)),
                 group.create_task(self._tell_metrics()),
                 group.create_task(self._follow_choices()),
                 group.create_task(self._watch()),
@@ -211,10 +213,12 @@ class Serve:
             frame = await self._store.minutes(exchange, sorted(newest), start, end)
             self._board.take_history(frame)
 
-    async def _listen(self) -> None:
-        async for received in self._messages:
+    async def _listen(self, messages: Subscription) -> None:
+        """Takes what comes; an alert waits for one message of all others at most."""
+        async for received in messages:
             self._take(received)
-            await self._messages.done(received)
+            await messages.done(received)
+            await asyncio.sleep(0)
 
     def _take(self, received: Received) -> None:
         message = received.message

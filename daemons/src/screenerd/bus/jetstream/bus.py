@@ -36,8 +36,8 @@ from screenerd.model import CandleBatch, Metrics, Prices, Report, RulesChanged
 
 log = structlog.get_logger("screenerd")
 
-VIEWS_AFTER_SECONDS = 0.1
-"""Views are told so long after their message: the roles come first."""
+VIEWS_AFTER_SECONDS = 0.3
+"""Views are told so long after their message: the roles come first, on the same processors."""
 
 MOST_VIEWS = 20_000
 """Views that may wait; the oldest of more are left out, as they are for a broker that is away:

@@ -90,7 +90,10 @@ def passing(message: Prices | Report) -> tuple[str, bytes]:
             "at": message.at, "prices": dict(message.prices),
         }  # fmt: skip
         return f"prices.{token(message.exchange)}", orjson.dumps(value)
-    value = {"type": "report", "timestamp": iso(message.at), **asdict(message)}
+    value = {
+        "type": "report", "timestamp": iso(message.at), "role": message.role,
+        "instance": message.instance, "at": message.at, "body": message.body,
+    }  # fmt: skip
     return f"reports.{token(message.role)}.{token(message.instance)}", orjson.dumps(value)
 
 

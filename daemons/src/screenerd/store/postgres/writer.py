@@ -15,9 +15,8 @@ from screenerd.backoff import Backoff
 from screenerd.clock import Clock
 from screenerd.store.group import TRANSACTION_ROWS, Outcome, Pending, Request, refusal
 from screenerd.store.port import StoreError
-from screenerd.store.postgres.candles import write_candles
 from screenerd.store.postgres.connect import Connection, close, told
-from screenerd.store.postgres.writes import Writing
+from screenerd.store.postgres.writes import Writing, write_together
 
 T = TypeVar("T")
 
@@ -221,28 +220,22 @@ async def _together(
 
 
 async def _run_all(connection: Connection, group: list[Request]) -> list[Outcome]:
-    """In their order; candles of one exchange that follow one another at once."""
+    """In their order; candles or metrics of one exchange that follow one another at once."""
     outcomes: list[Outcome] = []
-    for exchange, some in itertools.groupby(group, _exchange):
+    for kind, some in itertools.groupby(group, _kind):
         requests = list(some)
-        if exchange is None:
+        if kind is None:
             outcomes += [Outcome(one, await one.operation(connection)) for one in requests]
         else:
-            outcomes += await _run_candles(connection, requests)
+            counts = await write_together(connection, [one.operation for one in requests])
+            outcomes += map(Outcome, requests, counts)
     return outcomes
 
 
-def _exchange(request: Request) -> str | None:
-    """Whose candles a request is, if it is nothing else."""
-    batch = request.operation.candles if isinstance(request.operation, Writing) else None
-    return None if batch is None else batch.exchange
-
-
-async def _run_candles(connection: Connection, requests: list[Request]) -> list[Outcome]:
-    batches = [request.operation.candles for request in requests]
-    by_day = requests[0].operation.by_day
-    counts = await write_candles(connection, batches, by_day=by_day)
-    return [Outcome(request, told) for request, told in zip(requests, counts, strict=True)]
+def _kind(request: Request) -> tuple[type, str] | None:
+    """What a request can be written together with, if with anything."""
+    only = request.operation.only if isinstance(request.operation, Writing) else None
+    return None if only is None else (type(only), only.exchange)
 
 
 async def _attempt_each(connection: Connection, group: list[Request]) -> list[Outcome]:

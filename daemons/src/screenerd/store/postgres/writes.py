@@ -12,6 +12,7 @@ from functools import cache
 from typing import Final
 
 import orjson
+import polars as pl
 
 from screenerd.clock import Clock
 from screenerd.columns import METRICS, metric_rows
@@ -82,7 +83,7 @@ _METRICS = (
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """What one call writes, as an operation; candles of many calls can be written at once.
+    """What one call writes, as an operation; candles or metrics of many can be written at once.
 
     Attributes:
         items: what is written.
@@ -100,13 +101,24 @@ class Writing:
         return await write_items(connection, self.items, now, by_day=self.by_day)
 
     @property
-    def candles(self) -> CandleBatch | None:
-        """The one batch that it is, if it is nothing else."""
+    def only(self) -> CandleBatch | Metrics | None:
+        """The candles or the metrics that it is, if it is nothing else."""
         match self.items:
-            case [CandleBatch() as batch]:
-                return batch
+            case [CandleBatch() | Metrics() as one]:
+                return one
             case _:
                 return None
+
+
+async def write_together(connection: Connection, writings: Sequence[Writing]) -> list[Counts]:
+    """Stores what is candles of one exchange only, or its metrics; gives what became of each."""
+    by_day = writings[0].by_day
+    batches = [one.only for one in writings if isinstance(one.only, CandleBatch)]
+    if batches:
+        return await write_candles(connection, batches, by_day=by_day)
+    some = [one.only for one in writings if isinstance(one.only, Metrics)]
+    await _write_metrics(connection, some, by_day=by_day)
+    return [Counts() for _ in some]
 
 
 async def write_items(
@@ -125,7 +137,7 @@ async def write_items(
             case Bars():
                 await _write_bars(connection, item)
             case Metrics():
-                await _write_metrics(connection, item, by_day=by_day)
+                await _write_metrics(connection, [item], by_day=by_day)
             case _:
                 raise StoreError(f"the store cannot keep a {type(item).__name__}")
     return counts
@@ -168,22 +180,23 @@ async def _write_bars(connection: Connection, bars: Bars) -> None:
     )
 
 
-async def _write_metrics(connection: Connection, metrics: Metrics, *, by_day: bool) -> None:
-    times = metrics.frame["open_time"].unique().to_list()
+async def _write_metrics(connection: Connection, some: Sequence[Metrics], *, by_day: bool) -> None:
+    """Of one exchange; of a symbol's minute that is told more than once the last."""
+    exchange = some[0].exchange
+    frame = pl.concat([one.frame for one in some], how="diagonal", rechunk=True)
+    frame = frame.unique(["symbol", "open_time"], keep="last", maintain_order=True)
+    times = frame["open_time"].unique().to_list()
     if by_day:
         await make_days(connection, "metrics_calculated", {day_of(time) for time in times})
-    rows = (
-        metric_rows(metrics.frame).with_columns(instant("open_time")).rename({"open_time": "time"})
-    )
-    asked = (metrics.frame["symbol"].to_list(), metrics.exchange, Ms(min(times)), Ms(max(times)))
+    rows = metric_rows(frame).with_columns(instant("open_time")).rename({"open_time": "time"})
+    asked = (frame["symbol"].to_list(), exchange, Ms(min(times)), Ms(max(times)))
     found = await connection.execute(_HAS_METRICS.encode(), asked)
     if await found.fetchone() == (False,):
-        texts = {"exchange": metrics.exchange}
-        await copy_frame(connection, "metrics_calculated", rows, texts)
+        await copy_frame(connection, "metrics_calculated", rows, {"exchange": exchange})
         return
     await connection.execute(_STAGE_METRICS.encode())
     await copy_frame(connection, "staged_metrics", rows)
-    await connection.execute(_METRICS.encode(), (metrics.exchange,))
+    await connection.execute(_METRICS.encode(), (exchange,))
     await connection.execute("DELETE FROM staged_metrics")
 
 
