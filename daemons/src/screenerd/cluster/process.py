@@ -34,6 +34,7 @@ from screenerd.cluster.probe import Probe, Vitals
 from screenerd.config import Config
 from screenerd.lag import LoopLag
 from screenerd.model import Report
+from screenerd.persist.service import NAME as PERSIST
 from screenerd.rulewatch import RulesWatch
 from screenerd.store.port import StoreError
 from screenerd.store.postgres import PostgresStore
@@ -42,6 +43,13 @@ from screenerd.telemetry import Telemetry
 log = structlog.get_logger("screenerd")
 
 REPORT_SECONDS = 1.0
+COMMIT_SECONDS = 0.025
+"""What is written waits so long for more, to share its transaction."""
+
+BURST_COMMIT_SECONDS = 0.1
+"""The same where candles are stored: a minute's burst together, and not while its alerts are on
+their way over the same processors."""
+
 SWITCH_SECONDS = 0.0005
 """So long a thread may hold the interpreter while others wait for it."""
 
@@ -68,9 +76,16 @@ def stopping() -> asyncio.Event:
 
 
 async def surroundings(
-    config: Config, clock: Clock, stop: asyncio.Event, stack: AsyncExitStack
+    config: Config,
+    clock: Clock,
+    stop: asyncio.Event,
+    stack: AsyncExitStack,
+    *,
+    commit_after: float = COMMIT_SECONDS,
 ) -> Surroundings | None:
     """Bus, store and the rest; waits for what is not there yet. `None` if told to stop meanwhile.
+
+    What is written to the store waits `commit_after` seconds for more.
 
     Raises:
         BrokerError: the broker is too old, or is configured to lose what it has acknowledged.
@@ -78,7 +93,7 @@ async def surroundings(
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     bus = await stack.enter_async_context(JetStreamBus(config.bus, clock))
-    store = await _opened(config, clock, stop, stack)
+    store = await _opened(lambda: database(config, clock, commit_after), stop, stack)
     if store is None:
         return None
     rules = RulesWatch(bus, clock, config.rules.sources)
@@ -109,7 +124,8 @@ async def run(role: str, config: Config, *, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
     stop = stopping()
     async with AsyncExitStack() as stack:
-        here = await surroundings(config, clock, stop, stack)
+        patience = BURST_COMMIT_SECONDS if role == PERSIST else COMMIT_SECONDS
+        here = await surroundings(config, clock, stop, stack, commit_after=patience)
         if here is None:
             return
         part = PARTS[role](here)
@@ -145,13 +161,13 @@ async def reporting(
 
 
 async def _opened(
-    config: Config, clock: Clock, stop: asyncio.Event, stack: AsyncExitStack
+    make: Callable[[], PostgresStore], stop: asyncio.Event, stack: AsyncExitStack
 ) -> PostgresStore | None:
     """The database, once it answers."""
     backoff = Backoff(first=0.2, longest=5.0)
     while not stop.is_set():
         try:
-            return await stack.enter_async_context(database(config, clock))
+            return await stack.enter_async_context(make())
         except StoreError as error:
             log.warning("waiting for the store", error=str(error))
         with contextlib.suppress(TimeoutError):
@@ -160,7 +176,7 @@ async def _opened(
     return None
 
 
-def database(config: Config, clock: Clock) -> PostgresStore:
+def database(config: Config, clock: Clock, commit_after: float) -> PostgresStore:
     """The store of the configuration, not opened."""
     if config.store.url is None:
         raise StoreError("store.url names no database: give it as postgresql://user@host/name")
@@ -169,6 +185,7 @@ def database(config: Config, clock: Clock) -> PostgresStore:
         clock,
         retention_hours=config.store.retention_hours,
         scores_days=config.store.scores_days,
+        commit_after=commit_after,
     )
 
 

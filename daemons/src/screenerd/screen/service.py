@@ -46,7 +46,9 @@ WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
 
 METRICS_AFTER_SECONDS = 0.1
-"""Metrics are told so long after the first close of a burst: most of its symbols are in by then."""
+METRICS_LATEST = 5
+"""Metrics are told when no candle came for so long, or at the latest so many times that after the
+first of them: those of a burst together, and none while its alerts are on their way."""
 
 LOOK_AMONG_ALL_SECONDS = 1.0
 ON_THE_WAY_SECONDS = 1.0
@@ -350,7 +352,11 @@ class Screen:
         """What has changed, once a burst; never before the alerts of the burst."""
         while True:
             await self._closed.wait()
-            await asyncio.sleep(METRICS_AFTER_SECONDS)
+            for _ in range(METRICS_LATEST):
+                self._closed.clear()
+                await asyncio.sleep(METRICS_AFTER_SECONDS)
+                if not self._closed.is_set():
+                    break
             self._closed.clear()
             symbols, self._untold = list(self._untold), set()
             frame = await asyncio.to_thread(self._engine.snapshot)
