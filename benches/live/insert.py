@@ -3,8 +3,8 @@
 1. What a minute brings, 3,000 rows of metrics and 500 candles, until it is committed.
 2. History by binary COPY, a symbol at a time.
 3. `GET /api/candles` over HTTP, from the store and from the same rows held in memory, turn about:
-   500 minutes of any symbol from any time in the store, none of them twice; with nothing else to do
-   and while a minute is being written, again and again.
+   500 minutes of any symbol from any time in the store; with nothing else to do and while a minute
+   is being written, again and again.
 
 Give the url of an empty database: `insert.py postgresql://postgres@127.0.0.1/bench`.
 """
@@ -141,6 +141,8 @@ def writing(store: PostgresStore, at: int) -> Iterator[None]:
     task = asyncio.create_task(on())
     try:
         yield
+        if task.done():
+            task.result()
     finally:
         task.cancel()
 

@@ -134,7 +134,7 @@ class Serve:
             self.server = server(self._application(session))
             helpers = [
                 group.create_task(self._listen(self._alerts)),
-                group.create_task(self._listen(self._messages)),
+                group.create_task(self._listen(self._messages, gives_way=True)),
                 group.create_task(self._tell_metrics()),
                 group.create_task(self._follow_choices()),
                 group.create_task(self._watch()),
@@ -213,12 +213,13 @@ class Serve:
             frame = await self._store.minutes(exchange, sorted(newest), start, end)
             self._board.take_history(frame)
 
-    async def _listen(self, messages: Subscription) -> None:
-        """Takes what comes; an alert waits for one message of all others at most."""
+    async def _listen(self, messages: Subscription, *, gives_way: bool = False) -> None:
+        """Takes what comes; one that gives way lets alerts pass after each message."""
         async for received in messages:
             self._take(received)
             await messages.done(received)
-            await asyncio.sleep(0)
+            if gives_way:
+                await asyncio.sleep(0)
 
     def _take(self, received: Received) -> None:
         message = received.message

@@ -44,6 +44,9 @@ _MS = timedelta(milliseconds=1)
 Time = Annotated[datetime, Meta(tz=True)]
 """ISO 8601 that names its zone."""
 
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What the engine and the stores can hold; JSON has no bounds."""
+
 
 class PoisonError(ValueError):
     """A message that cannot be read; fields: `subject`, `told`."""
@@ -67,21 +70,21 @@ def decode(subject: str, payload: bytes) -> Message:
         return reader(subject, payload)
     except msgspec.ValidationError as error:
         raise PoisonError(subject, str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PoisonError(subject, f"not JSON: {error}") from error
 
 
 class _Numbers(msgspec.Struct, frozen=True, gc=False):
     """The fields of `data` of a candle; those that may be null have to be there."""
 
-    open_time: int
+    open_time: Whole
     open: float
     high: float
     low: float
     close: float
     volume: float
     quote_volume: float
-    trades: int | None
+    trades: Whole | None
     taker_buy_volume: float | None
     taker_buy_quote_volume: float | None
 
@@ -91,9 +94,9 @@ class _Candle(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     source: Source
     closed: bool
-    event_time: int | None
-    revision: int
-    received_at: int
+    event_time: Whole | None
+    revision: Whole
+    received_at: Whole
     data: _Numbers
 
 
@@ -133,7 +136,7 @@ class _Alert(msgspec.Struct, frozen=True):
 class _Switch(msgspec.Struct, frozen=True):
     rule: str
     enabled: bool
-    cooldown_ms: int | None
+    cooldown_ms: Whole | None
 
 
 def _batch(candles: list[_Candle]) -> CandleBatch:

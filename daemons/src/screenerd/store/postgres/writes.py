@@ -183,7 +183,7 @@ async def _write_bars(connection: Connection, bars: Bars) -> None:
 async def _write_metrics(connection: Connection, some: Sequence[Metrics], *, by_day: bool) -> None:
     """Of one exchange; of a symbol's minute that is told more than once the last."""
     exchange = some[0].exchange
-    frame = pl.concat([one.frame for one in some], how="diagonal", rechunk=True)
+    frame = pl.concat([one.frame for one in some], how="diagonal_relaxed", rechunk=True)
     frame = frame.unique(["symbol", "open_time"], keep="last", maintain_order=True)
     times = frame["open_time"].unique().to_list()
     if by_day:
