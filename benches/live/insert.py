@@ -33,6 +33,7 @@ from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
 from screenerd.columns import METRICS, TIMEFRAMES
 from screenerd.model import MINUTE_MS, Candle, CandleBatch, Health, Metrics, SystemStatus
+from screenerd.outside import iso
 from screenerd.serve.access.keys import KeyFile
 from screenerd.serve.service import Serve
 from screenerd.serve.settings import ServeConfig
@@ -165,7 +166,7 @@ async def rest(url: str, symbols: list[str], first: int, end: int, beside: str) 
         last = end - PAGE * MINUTE_MS
         for _ in range(PAGES):
             name, start = random.choice(symbols), random.randrange(first, last, MINUTE_MS)
-            query = f"/api/candles?symbol={name}&interval=1m&limit={PAGE}&start={start}"
+            query = f"/api/candles?symbol={name}&interval=1m&limit={PAGE}&start={iso(start)}"
             bodies = set()
             for kind, address in random.sample(sorted(addresses.items()), 2):
                 began = time.perf_counter()
