@@ -45,7 +45,8 @@ async def examine(config: Config) -> list[Check]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         exchange = await _exchange(session, config)
         rules = _rules(config.rules.sources)
-        return [*exchange, await _stream(session, config), rules, *await _store(config.store)]
+        stream = await _stream(session, config)
+        return [*exchange, stream, rules, *await _store(config.store)]
 
 
 async def _exchange(session: aiohttp.ClientSession, config: Config) -> list[Check]:
@@ -106,6 +107,30 @@ def _rules(sources: RuleSources) -> Check:
 
 
 async def _store(config: StoreConfig) -> list[Check]:
+    """Whether what is to be kept can be, and is."""
+    if config.url is None:
+        return await _file(config)
+    return await _database(config.url.get_secret_value())
+
+
+async def _database(url: str) -> list[Check]:
+    """Whether the database answers, and is kept up to date; nothing is changed there."""
+    from screenerd.store.postgres.reader import PostgresReader
+
+    clock = SystemClock()
+    async with PostgresReader(url, clock) as store:
+        try:
+            newest = [at for name in EXCHANGES for at in (await store.newest(name)).values()]
+        except StoreError as error:
+            remedy = "see that it runs, that store.url is right, and that `screenerd persist` runs"
+            return [Check("store", False, str(error), remedy)]
+    found = Check("store", True, "the database answers")
+    if not newest:
+        return [found, Check("data", True, "nothing is stored yet")]
+    return [found, _freshness(newest, clock)]
+
+
+async def _file(config: StoreConfig) -> list[Check]:
     name = "store"
     folder = config.path.resolve().parent
     if not folder.is_dir():
