@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from screenerd.cli import app
 from screenerd.clock import SystemClock
+from screenerd.cluster import scale
 from screenerd.config import Config, ExchangeConfig, StoreConfig
 from screenerd.doctor import Check, examine
 from screenerd.model import MINUTE_MS
@@ -109,6 +110,18 @@ async def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:
         assert code == 1
         assert "127.0.0.1:1" in told
         assert "Traceback" not in told
+
+
+async def test_a_broker_that_is_not_there_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale, "ANSWER_SECONDS", 0.5)
+    file = tmp_path / "screenerd.toml"
+    file.write_text('[bus]\nservers = ["nats://127.0.0.1:1"]\n')
+    code, told = await in_thread("scale", "2", file=file)
+    assert code == 1
+    assert "no broker at nats://127.0.0.1:1 answers" in told
+    assert "Traceback" not in told
 
 
 async def test_the_doctor_looks_at_the_database(database: str) -> None:

@@ -44,11 +44,12 @@ def run_daemon(work: Coroutine[Any, Any, None]) -> None:
 
 def run_once(work: Coroutine[Any, Any, T]) -> T:
     """Runs something on the store; what goes wrong is told in a line."""
+    from screenerd.bus.jetstream.check import BrokerError
     from screenerd.store.port import StoreError
 
     try:
         return asyncio.run(work)
-    except (StoreError, ValueError) as error:
+    except (BrokerError, StoreError, ValueError) as error:
         say(str(error))
         raise typer.Exit(1) from error
 

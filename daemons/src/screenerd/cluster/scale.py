@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from nats.errors import Error
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NotFoundError
 from nats.js.kv import KeyValue
 
 from screenerd.bus.jetstream.bus import JetStreamBus
+from screenerd.bus.jetstream.check import BrokerError
 from screenerd.clock import SystemClock
 from screenerd.config import Config
 
@@ -15,6 +18,7 @@ log = structlog.get_logger("cluster")
 
 BUCKET = "screener-scale"
 KEY = "workers"
+ANSWER_SECONDS = 15.0
 
 
 class Scale:
@@ -49,9 +53,22 @@ class Scale:
 
 
 async def rescale(config: Config, workers: int) -> int:
-    """Says how many workers there are to be; gives how many there were."""
-    async with JetStreamBus(config.bus, SystemClock()) as bus:
-        return await Scale(bus, config.screen.workers).set(workers)
+    """Says how many workers there are to be; gives how many there were.
+
+    Raises:
+        BrokerError: the broker does not answer, or is not one to be trusted.
+    """
+    try:
+        async with (
+            asyncio.timeout(ANSWER_SECONDS),
+            JetStreamBus(config.bus, SystemClock()) as bus,
+        ):
+            return await Scale(bus, config.screen.workers).set(workers)
+    except TimeoutError:
+        raise BrokerError(
+            f"no broker at {', '.join(config.bus.servers)} answers within {ANSWER_SECONDS:g} s: "
+            "see that it runs and that bus.servers is right, and ask again"
+        ) from None
 
 
 async def _bucket(bus: JetStreamBus) -> KeyValue:

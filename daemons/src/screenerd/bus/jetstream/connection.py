@@ -115,6 +115,7 @@ class Connection:
                 await self._client.flush(CLOSE_SECONDS)
             except (Error, OSError, TimeoutError) as error:
                 log.warning("not everything was sent", told=_told(error))
+        self._up.clear()  # an end that is wanted is no loss
         with suppress(RuntimeError):  # uvloop's, of a transport that the broker has just closed
             await self._client.close()
 
