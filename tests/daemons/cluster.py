@@ -22,6 +22,7 @@ from nats_server import NatsServer
 from postgres_server import Postgres
 
 from screenerd.clock import SystemClock
+from screenerd.cluster.parts import MOST_WAITING
 from screenerd.demo import DemoExchange, Market
 from screenerd.model import MINUTE_MS
 from screenerd.store.port import StoreError
@@ -78,6 +79,7 @@ class Cluster:
     roles: list[Role] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
     careless: str = ""
+    most_waiting: int = MOST_WAITING
 
     def config(self, role: str, port: int) -> dict[str, Any]:
         """What a process is configured with."""
@@ -117,6 +119,7 @@ class Cluster:
             "config": self.config(name, role_port),
             "clock": asdict(self.clock),
             "careless": self.careless,
+            "most_waiting": self.most_waiting,
         }
         assert process.stdin is not None
         process.stdin.write(json.dumps(orders).encode() + b"\n")

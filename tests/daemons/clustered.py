@@ -13,7 +13,7 @@ from careless import be_careless
 from killing import SharedClock
 
 from screenerd import logs
-from screenerd.cluster import process, service
+from screenerd.cluster import parts, process, service
 from screenerd.config import Config
 
 
@@ -22,6 +22,7 @@ def main(role: str) -> None:
     config, clock = Config.model_validate(orders["config"]), SharedClock(**orders["clock"])
     logs.set_up(config.log)
     be_careless(orders["careless"])
+    parts.MOST_WAITING = orders["most_waiting"]
     if role == "serve":
         asyncio.run(service.serve(config, clock=clock))
     else:

@@ -27,6 +27,7 @@ def run_daemon(work: Coroutine[Any, Any, None]) -> None:
 
     from screener import ScreenerError
     from screenerd.bus.jetstream.check import BrokerError
+    from screenerd.cluster.parts import BacklogError
     from screenerd.exchange.port import ExchangeError
     from screenerd.rulefiles import RulesError
     from screenerd.serve.access.keys import KeyFileError
@@ -34,7 +35,8 @@ def run_daemon(work: Coroutine[Any, Any, None]) -> None:
     from screenerd.store.port import StoreError
 
     service = (ExposedError, KeyFileError, OSError)
-    expected = (StoreError, ExchangeError, ScreenerError, RulesError, BrokerError, *service)
+    bus = (BrokerError, BacklogError)
+    expected = (StoreError, ExchangeError, ScreenerError, RulesError, *bus, *service)
     try:
         uvloop.run(work)
     except* expected as errors:

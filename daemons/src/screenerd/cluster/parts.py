@@ -34,6 +34,11 @@ EXCHANGE = BinanceRest.name
 LAST_BURST_SECONDS = 2.0
 """What the bus is given to take the candles that came last, at a clean stop."""
 
+MOST_WAITING = 200_000
+"""Minutes that may wait for the broker, some 100 MB: of 500 symbols those of six hours."""
+
+LOOK_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -84,6 +89,10 @@ class Part(Protocol):
         ...
 
 
+class BacklogError(Exception):
+    """More waits for the broker than memory should hold; says what to do."""
+
+
 class IngestPart:
     """The minutes, from the exchange onto the bus; two of it tell the same."""
 
@@ -94,8 +103,25 @@ class IngestPart:
         )
 
     async def run(self) -> None:
-        """Collects until cancelled."""
-        await self._collector.ingest.run()
+        """Collects until cancelled.
+
+        Raises:
+            BacklogError: the broker has taken nothing for so long that memory would be used up.
+        """
+        async with asyncio.TaskGroup() as group:
+            collecting = group.create_task(self._collector.ingest.run())
+            bounded = group.create_task(self._bounded())
+            await asyncio.wait({collecting, bounded}, return_when=asyncio.FIRST_COMPLETED)
+            bounded.cancel()
+
+    async def _bounded(self) -> None:
+        while (waiting := self._collector.ingest.waiting) <= MOST_WAITING:
+            await asyncio.sleep(LOOK_SECONDS)
+        raise BacklogError(
+            f"{waiting:,} minutes wait for the broker, which takes none: ended, before memory is "
+            "used up. Start it again, at once if you like: it waits for the broker, and then asks "
+            "the exchange for what the store lacks"
+        )
 
     async def finish(self) -> None:
         """What came last goes onto the bus."""

@@ -43,6 +43,11 @@ class Bursts:
         self._woken = asyncio.Event()
         self._flying: dict[asyncio.Task[None], CandleBatch] = {}
 
+    @property
+    def waiting(self) -> int:
+        """How many candles are not on their way yet."""
+        return len(self._candles)
+
     def add(self, candle: Candle) -> None:
         """Takes a candle; in its symbol's order."""
         self._candles.append(candle)

@@ -44,6 +44,9 @@ ROOM_SECONDS = 0.002
 MOST_PENDING = 5_000
 """Rows the store may have to write before the history of another symbol is asked for."""
 
+MOST_WAITING = 50_000
+"""Candles that may wait for the bus before that."""
+
 ABSENT_AFTER_MS = 120_000
 """A minute that neither the feed nor a request has after so long does not exist."""
 
@@ -125,6 +128,11 @@ class Ingest:
         self._followed: dict[str, _Followed] = {}
         self._bursts = Bursts(bus, exchange.name)
         self._repair_wanted = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many candles wait for the bus."""
+        return self._bursts.waiting
 
     def known_until(self) -> dict[str, int]:
         """For every symbol the time before which no minute is missing, ms."""
@@ -290,9 +298,13 @@ class Ingest:
         self._accept_now(followed, early)
 
     async def _room(self) -> None:
-        """Waits while the store has much to write: a day of every symbol need not be in memory."""
-        while self._store.health.state == "up" and self._store.health.pending > MOST_PENDING:
+        """Waits while bus or store have much to take: not all days need be in memory at once."""
+        while self.waiting > MOST_WAITING or self._store_is_busy():
             await asyncio.sleep(ROOM_SECONDS)
+
+    def _store_is_busy(self) -> bool:
+        health = self._store.health
+        return health.state == "up" and health.pending > MOST_PENDING
 
     async def _warm_bars(self) -> None:
         """Asks for the longer bars that the store lacks, or that end before its minutes begin."""
