@@ -116,7 +116,8 @@ class Connection:
             except (Error, OSError, TimeoutError) as error:
                 log.warning("not everything was sent", told=_told(error))
         self._up.clear()  # an end that is wanted is no loss
-        with suppress(RuntimeError):  # uvloop's, of a transport that the broker has just closed
+        # Of a connection that was just lost; uvloop calls that a RuntimeError.
+        with suppress(Error, OSError, RuntimeError):
             await self._client.close()
 
     async def ready(self) -> JetStreamContext:
