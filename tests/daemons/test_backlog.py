@@ -93,9 +93,7 @@ async def test_the_process_says_so_and_the_next_one_goes_on(tmp_path: Path) -> N
         await it.start("ingest")
         await asyncio.to_thread(it.nats.start)
         until = it.clock.now_ms() // MINUTE_MS * MINUTE_MS
-        whole = dict.fromkeys(
-            (one.symbol for one in it.market.contracts), [(until - HOUR_MS, until)]
-        )
+        whole = {one.symbol: [(until - HOUR_MS, until)] for one in it.market.contracts}
 
         async def is_whole() -> bool:
             # What was being stored when the broker died comes once more, in its own time.
