@@ -13,8 +13,9 @@ import pytest
 from cluster import SECONDS, clustered
 
 from screenerd import assembly
+from screenerd.bus.port import BacklogError
 from screenerd.cluster import parts
-from screenerd.cluster.parts import BacklogError, IngestPart
+from screenerd.cluster.parts import IngestPart
 from screenerd.model import MINUTE_MS
 
 pytestmark = pytest.mark.asyncio

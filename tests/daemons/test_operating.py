@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,3 +155,12 @@ async def test_the_doctor_looks_at_the_database(database: str) -> None:
 async def in_thread(*words: str, file: Path) -> tuple[int, str]:
     """The command beside the test's own loop, as it begins one."""
     return await asyncio.to_thread(run, *words, file=file)
+
+
+async def test_one_process_does_not_load_the_brokers_client() -> None:
+    """It is memory that `screenerd up` has no use for."""
+    code = (
+        "import asyncio, sys, screenerd.run; from screenerd.cli import common; "
+        "common.run_daemon(asyncio.sleep(0)); sys.exit('nats' in sys.modules)"
+    )
+    assert await asyncio.to_thread(subprocess.call, [sys.executable, "-c", code]) == 0

@@ -41,6 +41,10 @@ Message = (
 )
 
 
+class BacklogError(Exception):
+    """More waits for the bus than memory should hold; says what to do."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Received:
     """A message as it reached a subscriber.

@@ -27,7 +27,7 @@ def run_daemon(work: Coroutine[Any, Any, None]) -> None:
 
     from screener import ScreenerError
     from screenerd.bus.jetstream.check import BrokerError
-    from screenerd.cluster.parts import BacklogError
+    from screenerd.bus.port import BacklogError
     from screenerd.exchange.port import ExchangeError
     from screenerd.rulefiles import RulesError
     from screenerd.serve.access.keys import KeyFileError

@@ -12,6 +12,7 @@ from prometheus_client import Metric
 
 from screenerd import assembly, telemetry
 from screenerd.bus.jetstream.bus import JetStreamBus
+from screenerd.bus.port import BacklogError
 from screenerd.clock import Clock
 from screenerd.cluster import reports
 from screenerd.cluster.leases import Leases
@@ -87,10 +88,6 @@ class Part(Protocol):
     def figures(self) -> Iterator[Metric]:
         """What Prometheus is told."""
         ...
-
-
-class BacklogError(Exception):
-    """More waits for the broker than memory should hold; says what to do."""
 
 
 class IngestPart:
