@@ -1,7 +1,8 @@
 """How fast minutes reach a PostgreSQL store, and how fast its users' reads are with 7 days in it.
 
 1. What a minute brings, 3,000 rows of metrics and 500 candles, until it is committed.
-2. History by binary COPY, a symbol at a time.
+2. History by binary COPY, and beside it a bare COPY of the same bytes, ten symbols at a time, into
+   a table alike that is not divided by day.
 3. `GET /api/candles` over HTTP, from the store and from the same rows held in memory, turn about:
    500 minutes of any symbol from any time in the store; with nothing else to do and while a minute
    is being written, again and again.
@@ -26,8 +27,10 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import polars as pl
+import psycopg
 
 import screener
+from screener.history.binary import END, HEADER, blocks
 from screener.history.postgres import copy_minutes
 from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
@@ -39,6 +42,7 @@ from screenerd.serve.service import Serve
 from screenerd.serve.settings import ServeConfig
 from screenerd.store.port import MinuteRow
 from screenerd.store.postgres import PostgresStore
+from screenerd.store.postgres.values import instant
 
 SYMBOLS = [f"S{n:04d}USDT" for n in range(500)]
 DAY = 1440
@@ -96,6 +100,31 @@ def history(name: str, days: int, end: int) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def bare(url: str, days: int, end: int, loaded: int) -> float:
+    """Rows a second of a COPY of some of the history, of bytes that are there before."""
+    places = range(0, min(loaded, 100), 10)
+    texts = {"exchange": "bench", "source": "archive"}
+    rows = 0
+    pieces = []
+    for place in places:
+        some = pl.concat(history(name, days, end) for name in SYMBOLS[place : place + 10])
+        told = some.drop("source").rename({"open_time": "time"}).with_columns(received_at=end)
+        told = told.with_columns(map(instant, ("time", "received_at")))
+        names = ", ".join((*texts, *told.columns))
+        pieces.append(HEADER + b"".join(blocks(told, texts)) + END)
+        rows += some.height
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE alike (LIKE candles_1m INCLUDING ALL)")
+        began = time.perf_counter()
+        for piece in pieces:
+            statement = f"COPY alike ({names}) FROM STDIN (FORMAT BINARY)"
+            with connection.cursor().copy(statement.encode()) as copy:
+                copy.write(piece)
+        taken = time.perf_counter() - began
+        connection.execute("DROP TABLE alike")
+    return rows / taken
+
+
 async def median(times: int, act: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     """The median and the 95th percentile of so many turns, ms."""
     taken = []
@@ -115,6 +144,7 @@ async def measure(url: str, days: int, minutes: int, loaded: int) -> None:
         rows = copy_minutes(url, "bench", frames, end).rows
         rate = rows / (time.perf_counter() - began)
         say(f"history: {rows:,} rows by COPY, {rate:,.0f} rows/s")
+        say(f"a bare COPY of the same bytes: {bare(url, days, end, loaded):,.0f} rows/s")
 
         minute = iter(range(minutes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -83,6 +83,56 @@ async def test_it_decides_as_the_file_does(url: str, tmp_path: Path) -> None:
     assert min(done.inserted, done.corrected, done.improved, done.duplicate, done.outranked) > 0
     name = minutes["symbol"][0]
     assert read_database(url, name).equals(database.read_database(file, name))
+
+
+def minutes_of(name: str, rows: int = 20, dearer: int = 0) -> pl.DataFrame:
+    """Minutes as a store gives them."""
+    return (
+        clean(1, 1)
+        .head(rows)
+        .with_columns(
+            symbol=pl.lit(name),
+            quote_volume=pl.col("quote_volume") + dearer,
+            source=pl.lit("archive"),
+            revision=pl.lit(0, dtype=pl.Int32),
+        )
+    )
+
+
+async def test_a_group_may_have_new_symbols_and_known_ones(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_GROUP_ROWS", 40)
+    postgres.copy_minutes(url, "binance", [minutes_of("AUSDT", 5)], NOW)
+    frames = [
+        minutes_of("AUSDT"),
+        minutes_of("BUSDT"),
+        minutes_of("CUSDT"),
+        minutes_of("BUSDT", dearer=1),
+        minutes_of("DUSDT", 0),
+    ]
+    done = postgres.copy_minutes(url, "binance", frames, NOW)
+    assert done == Loaded(rows=80, inserted=55, corrected=20, duplicate=5, held=80)
+    assert read_database(url, "AUSDT").equals(minutes_of("AUSDT"))
+    assert read_database(url, "BUSDT").equals(
+        minutes_of("BUSDT", dearer=1).with_columns(revision=pl.lit(1, dtype=pl.Int32))
+    )
+
+
+async def test_a_symbol_that_comes_twice_is_loaded_twice(url: str) -> None:
+    frames = [minutes_of("AUSDT", 5), minutes_of("AUSDT", 20)]
+    done = postgres.copy_minutes(url, "binance", frames, NOW)
+    assert done == Loaded(rows=25, inserted=20, duplicate=5, held=25)
+
+
+async def test_what_came_before_a_fault_is_loaded(url: str) -> None:
+    def frames() -> Iterator[pl.DataFrame]:
+        yield minutes_of("AUSDT")
+        raise DataError(reason="the second cannot be read", remedy="none")
+
+    with pytest.raises(DataError, match="the second cannot be read"):
+        postgres.copy_minutes(url, "binance", frames(), NOW)
+    assert ask(url, "SELECT count(*) FROM candles_1m") == [(20,)]
 
 
 async def test_what_the_table_has_not_taken_is_told_and_nothing_kept(

@@ -1,8 +1,9 @@
 """History into the daemons' PostgreSQL database and out of it again: the table `candles_1m`.
 
 As `screener.history.database` does it with a SQLite file, by the same rules: a better source takes
-the place of a worse one, a revision rises where values change, loading twice changes nothing. A
-symbol is one transaction. Needs `psycopg` (`pip install 'screener[postgres]'`).
+the place of a worse one, a revision rises where values change, loading twice changes nothing.
+Symbols are loaded some at a time, each group in one transaction and one COPY. Needs `psycopg`
+(`pip install 'screener[postgres]'`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from screener.history.store import Store
     from screener.history.times import Moment
 
+    Minutes = tuple[str, pl.DataFrame]
+
 __all__ = [
     "copy_minutes",
     "database_frames",
@@ -52,7 +55,7 @@ _BETTER: Final = f"{_RANK.format('s')} - {_RANK.format('c')}"
 _DIFFERS: Final = (
     "(" + " OR ".join(f"(s.{n} IS NOT NULL AND s.{n} IS DISTINCT FROM c.{n})" for n in VALUES) + ")"
 )
-_KEY: Final = "c.exchange = %(exchange)s AND c.symbol = %(symbol)s AND c.time = s.time"
+_KEY: Final = "c.exchange = %(exchange)s AND c.symbol = s.symbol AND c.time = s.time"
 _JOIN: Final = f"FROM staged_history AS s JOIN candles_1m AS c ON {_KEY}"
 _OUTRANKED: Final = f"SELECT count(*) {_JOIN} WHERE {_DIFFERS} AND {_BETTER} < 0"
 _CORRECT: Final = (
@@ -71,7 +74,11 @@ _INSERT: Final = (
     f"INSERT INTO candles_1m ({_NAMES}) SELECT {_NAMES} FROM staged_history "  # noqa: S608
     "ON CONFLICT (exchange, symbol, time) DO NOTHING"
 )
-_COUNT: Final = "SELECT count(*) FROM candles_1m WHERE exchange = %s AND symbol = %s"
+_COUNT: Final = (
+    "SELECT symbol, count(*) FROM candles_1m WHERE exchange = %s AND symbol = ANY(%s) GROUP BY 1"
+)
+_GROUP_ROWS: Final = 100_000
+"""Rows after which a COPY ends: the server needs some ms for every COPY and day."""
 _MS: Final = "(extract(epoch FROM time) * 1000)::bigint"
 
 
@@ -102,24 +109,25 @@ def load(
     `screener.history.database.load`.
     """
     range_ms(start, end)
-    total = Loaded()
-    with _connected(url) as connection:
+
+    def minutes() -> Iterator[Minutes]:
         for name in named_symbols(store, symbols):
             if on_symbol is not None:
                 on_symbol(name)
             rows = minutes_of(store, name, start, end)
             refuse_impossible(rows, name)
-            total.add(_load_symbol(connection, store.exchange, name, rows, now))
-    return total
+            yield name, rows
+
+    return _load(url, store.exchange, minutes(), now)
 
 
 def copy_minutes(url: str, exchange: str, frames: Iterable[pl.DataFrame], now: int) -> Loaded:
-    """Loads minutes, a frame a symbol with the columns of `Store.read`, and counts them there."""
-    total = Loaded()
-    with _connected(url) as connection:
-        for rows in frames:
-            total.add(_load_symbol(connection, exchange, rows["symbol"][0], rows, now))
-    return total
+    """Loads minutes, a frame a symbol with the columns of `Store.read`, and counts them there.
+
+    Where a frame cannot be had, those before it are loaded first.
+    """
+    minutes = ((rows["symbol"][0], rows) for rows in frames if not rows.is_empty())
+    return _load(url, exchange, minutes, now)
 
 
 def database_frames(
@@ -190,52 +198,93 @@ def database_symbols(url: str, *, exchange: str = "binance") -> list[str]:
         return [name for (name,) in found.fetchall()]
 
 
-def _load_symbol(
-    connection: psycopg.Connection[Any], exchange: str, symbol: str, rows: pl.DataFrame, now: int
+def _load(url: str, exchange: str, minutes: Iterable[Minutes], now: int) -> Loaded:
+    total = Loaded()
+    with _connected(url) as connection:
+        for group in _groups(minutes):
+            total.add(_load_group(connection, exchange, group, now))
+    return total
+
+
+def _groups(minutes: Iterable[Minutes]) -> Iterator[dict[str, pl.DataFrame]]:
+    """Minutes by their symbols, so many at a time that there is something to copy."""
+    group: dict[str, pl.DataFrame] = {}
+    try:
+        for name, rows in minutes:
+            if name in group or sum(held.height for held in group.values()) >= _GROUP_ROWS:
+                yield group
+                group = {}
+            group[name] = rows
+    except DataError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
+
+
+def _load_group(
+    connection: psycopg.Connection[Any], exchange: str, group: dict[str, pl.DataFrame], now: int
 ) -> Loaded:
-    """One transaction: all rows of a symbol, or none."""
-    key = {"exchange": exchange, "symbol": symbol}
+    """One transaction: all rows of these symbols, or none."""
+    asked = (exchange, list(group))
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_WRITERS_LOCK,))
-        _make_days(connection, rows)
-        (before,) = _one(connection, _COUNT, (exchange, symbol))
-        if not before:
-            _copy(connection, "candles_1m", exchange, symbol, rows, now)
-            done = Loaded(rows=rows.height, inserted=rows.height)
-        else:
-            connection.execute(
-                "CREATE TEMP TABLE staged_history ON COMMIT DROP AS "  # noqa: S608
-                f"SELECT {_NAMES} FROM candles_1m WITH NO DATA".encode()
-            )
-            _copy(connection, "staged_history", exchange, symbol, rows, now)
-            connection.execute("ANALYZE staged_history")
-            (outranked,) = _one(connection, _OUTRANKED, key)
-            done = Loaded(
-                rows=rows.height,
-                corrected=connection.execute(_CORRECT.encode(), key).rowcount,
-                improved=connection.execute(_IMPROVE.encode(), key).rowcount,
-                inserted=connection.execute(_INSERT.encode()).rowcount,
-                outranked=outranked,
-            )
-            done.duplicate = done.rows - (
-                done.corrected + done.improved + done.inserted + done.outranked
-            )
-        (done.held,) = _one(connection, _COUNT, (exchange, symbol))
-        if done.held != before + done.inserted:
+        _make_days(connection, group.values())
+        before = dict(connection.execute(_COUNT.encode(), asked).fetchall())
+        new = {name: rows for name, rows in group.items() if name not in before}
+        done = Loaded()
+        if new:
+            _copy(connection, "candles_1m", exchange, new, now)
+            done.rows = done.inserted = sum(rows.height for rows in new.values())
+        if before:
+            known = {name: rows for name, rows in group.items() if name in before}
+            done.add(_merge(connection, exchange, known, now))
+        done.held = sum(count for _, count in connection.execute(_COUNT.encode(), asked).fetchall())
+        expected = sum(before.values()) + done.inserted
+        if done.held != expected:
             raise DataError(
-                reason=f"{symbol}: {done.held:,} minutes are in the table where "
-                f"{before + done.inserted:,} should be; nothing of it was kept",
+                reason=f"{_some(group)}: {done.held:,} minutes are in the table where "
+                f"{expected:,} should be; nothing of it was kept",
                 remedy="see the server's log, and load it again",
             )
     return done
+
+
+def _merge(
+    connection: psycopg.Connection[Any], exchange: str, group: dict[str, pl.DataFrame], now: int
+) -> Loaded:
+    """Rows of symbols that the table has minutes of."""
+    connection.execute(
+        "CREATE TEMP TABLE staged_history ON COMMIT DROP AS "  # noqa: S608
+        f"SELECT {_NAMES} FROM candles_1m WITH NO DATA".encode()
+    )
+    _copy(connection, "staged_history", exchange, group, now)
+    connection.execute("ANALYZE staged_history")
+    key = {"exchange": exchange}
+    (outranked,) = _one(connection, _OUTRANKED, key)
+    done = Loaded(
+        rows=sum(rows.height for rows in group.values()),
+        corrected=connection.execute(_CORRECT.encode(), key).rowcount,
+        improved=connection.execute(_IMPROVE.encode(), key).rowcount,
+        inserted=connection.execute(_INSERT.encode()).rowcount,
+        outranked=outranked,
+    )
+    done.duplicate = done.rows - (done.corrected + done.improved + done.inserted + done.outranked)
+    return done
+
+
+def _some(group: dict[str, pl.DataFrame]) -> str:
+    """What symbols these are, in few words."""
+    first, *others = group
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _copy(
     connection: psycopg.Connection[Any],
     table: str,
     exchange: str,
-    symbol: str,
-    rows: pl.DataFrame,
+    group: dict[str, pl.DataFrame],
     now: int,
 ) -> None:
     import polars as pl
@@ -243,27 +292,29 @@ def _copy(
     into = f"COPY {table} ({_NAMES}) FROM STDIN (FORMAT BINARY)"
     with connection.cursor() as cursor, cursor.copy(into.encode()) as copy:
         copy.write(HEADER)
-        for (source,), some in rows.group_by(["source"], maintain_order=True):
-            columns = some.select(
-                ((pl.col("open_time") - _EPOCH_MS) * 1000).alias("time"),
-                *VALUES,
-                pl.col("revision").cast(pl.Int64),
-                pl.lit((now - _EPOCH_MS) * 1000, dtype=pl.Int64).alias("received_at"),
-            )
-            texts = {"exchange": exchange, "symbol": symbol, "source": str(source)}
-            for block in blocks(columns, texts):
-                copy.write(block)
+        for symbol, rows in group.items():
+            for (source,), some in rows.group_by(["source"], maintain_order=True):
+                columns = some.select(
+                    ((pl.col("open_time") - _EPOCH_MS) * 1000).alias("time"),
+                    *VALUES,
+                    pl.col("revision").cast(pl.Int64),
+                    pl.lit((now - _EPOCH_MS) * 1000, dtype=pl.Int64).alias("received_at"),
+                )
+                texts = {"exchange": exchange, "symbol": symbol, "source": str(source)}
+                for block in blocks(columns, texts):
+                    copy.write(block)
         copy.write(END)
 
 
-def _make_days(connection: psycopg.Connection[Any], rows: pl.DataFrame) -> None:
+def _make_days(connection: psycopg.Connection[Any], frames: Iterable[pl.DataFrame]) -> None:
     """Makes the days of the table that are not there, where it is divided by day."""
+    import polars as pl
+
     (kind,) = _one(connection, "SELECT relkind FROM pg_class WHERE oid = 'candles_1m'::regclass")
     if kind not in ("p", b"p"):
         return
-    dates = rows.select(
-        (rows["open_time"] // _DAY_MS * _DAY_MS).cast(schema()["open_time"]).unique().sort()
-    ).to_series()
+    times = pl.concat([(rows["open_time"] // _DAY_MS).unique() for rows in frames])
+    dates = (times.unique().sort() * _DAY_MS).cast(schema()["open_time"])
     held = {
         name
         for (name,) in connection.execute(
