@@ -4,8 +4,9 @@
 2. History by binary COPY, and beside it a bare COPY of the same bytes, ten symbols at a time, into
    a table alike that is not divided by day.
 3. `GET /api/candles` over HTTP, from the store and from the same rows held in memory, turn about:
-   500 minutes of any symbol from any time in the store; with nothing else to do and while a minute
-   is being written, again and again.
+   500 minutes of any symbol from any time in the store. With the rows lying as minutes bring them,
+   all symbols together; then with the days that are over in the order that `prune` puts them in,
+   and so, too, while a minute is being written, again and again.
 
 Give the url of an empty database: `insert.py postgresql://postgres@127.0.0.1/bench`.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import itertools
 import random
 import statistics
@@ -137,7 +139,8 @@ async def median(times: int, act: Callable[[], Awaitable[object]]) -> tuple[floa
 
 async def measure(url: str, days: int, minutes: int, loaded: int) -> None:
     """Prints all of it."""
-    async with PostgresStore(url, SystemClock(), commit_after=0.0) as store:
+    store = PostgresStore(url, SystemClock(), commit_after=0.0, retention_hours=(days + 2) * 24)
+    async with store, InMemory(url, SystemClock()) as memory:
         end = now_minute()
         began = time.perf_counter()
         frames = (history(name, days, end) for name in SYMBOLS[:loaded])
@@ -155,9 +158,29 @@ async def measure(url: str, days: int, minutes: int, loaded: int) -> None:
         middle, late = await median(minutes, a_minute)
         say(f"a minute, 3,000 rows of metrics and 500 candles: {middle:.0f} ms, p95 {late:.0f} ms")
 
-        await rest(url, SYMBOLS[:loaded], end - days * DAY * MINUTE_MS, end, "nothing else to do")
+        first = end - days * DAY * MINUTE_MS
+        for name in SYMBOLS[:loaded]:
+            memory.rows[name] = await store.page("bench", name, first, end, days * DAY)
+        gc.collect()
+        gc.freeze()  # a service has no millions of rows that its collector would look through
+        as_minutes_bring_them(url)
+        await rest(url, memory, "as minutes bring them")
+        began = time.perf_counter()
+        await store.prune(end)
+        say(f"prune, which puts days in order: {time.perf_counter() - began:.1f} s")
+        await rest(url, memory, "days in order")
         with writing(store, end + minutes * MINUTE_MS):
-            await rest(url, SYMBOLS[:loaded], end - days * DAY * MINUTE_MS, end, "minutes written")
+            await rest(url, memory, "days in order, minutes written")
+
+
+def as_minutes_bring_them(url: str) -> None:
+    """Lays the rows of the candles as they come to lie when they are written minute by minute."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE UNLOGGED TABLE lying AS SELECT * FROM candles_1m")
+        connection.execute("TRUNCATE candles_1m")
+        connection.execute("INSERT INTO candles_1m SELECT * FROM lying ORDER BY time, symbol")
+        connection.execute("DROP TABLE lying")
+        connection.execute("VACUUM (ANALYZE) candles_1m")
 
 
 @contextlib.contextmanager
@@ -178,15 +201,12 @@ def writing(store: PostgresStore, at: int) -> Iterator[None]:
         task.cancel()
 
 
-async def rest(url: str, symbols: list[str], first: int, end: int, beside: str) -> None:
+async def rest(url: str, memory: InMemory, how: str) -> None:
     """Prints how long pages take from the store, and from memory."""
+    symbols = sorted(memory.rows)
+    first, end = (memory.rows[symbols[0]][place][0] for place in (0, -1))
     async with contextlib.AsyncExitStack() as stack:
         reader = await stack.enter_async_context(PostgresStore(url, SystemClock()))
-        memory = await stack.enter_async_context(InMemory(url, SystemClock()))
-        for name in symbols:
-            memory.rows[name] = await reader.page(
-                "bench", name, first, end, (end - first) // MINUTE_MS
-            )
         http = await stack.enter_async_context(aiohttp.ClientSession())
         addresses = {
             "store": await stack.enter_async_context(serving(reader)),
@@ -208,7 +228,7 @@ async def rest(url: str, symbols: list[str], first: int, end: int, beside: str) 
                 raise AssertionError(f"{query} is not the same from both")
         for kind, found in taken.items():
             middle, late = statistics.median(found), sorted(found)[int(0.95 * (PAGES - 1))]
-            say(f"GET /api/candles from the {kind}, {beside}: {middle:.1f} ms, p95 {late:.1f} ms")
+            say(f"GET /api/candles from the {kind}, {how}: {middle:.1f} ms, p95 {late:.1f} ms")
 
 
 class InMemory(PostgresStore):

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -17,10 +17,11 @@ from databases import ask, empty, fresh_database
 from postgres_server import Postgres
 from store_values import NOW, HandClock, alert, batch, candle, until
 
+from screenerd.model import MINUTE_MS, Candle
 from screenerd.store.audit import HOUR_MS
 from screenerd.store.items import Counts, Item
 from screenerd.store.port import StoreError
-from screenerd.store.postgres import PostgresStore, candles, connect, divided
+from screenerd.store.postgres import PostgresStore, candles, connect, divided, ordering
 from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.migrations import applied_numbers, migrate
 from screenerd.store.postgres.migrations import sql as as_sql
@@ -195,6 +196,114 @@ async def test_a_day_that_somebody_reads_stays_and_nobody_is_held_up(url: str) -
             assert len(days(url, "candles_1m")) == 4
         await store.prune(NOW)
         assert len(days(url, "candles_1m")) == 3
+
+
+YESTERDAY = NOW // DAY_MS * DAY_MS - DAY_MS
+SYMBOLS = tuple("CAB")
+IN_ORDER = [(symbol, number) for symbol in sorted(SYMBOLS) for number in range(4)]
+
+
+def of_yesterday(symbol: str, number: int) -> Candle:
+    return candle(symbol, (YESTERDAY - NOW) // MINUTE_MS + number)
+
+
+async def write_yesterday(store: PostgresStore) -> None:
+    """As minutes come: of all symbols together."""
+    for number in range(4):
+        await store.write(batch(*(of_yesterday(symbol, number) for symbol in SYMBOLS)))
+
+
+def lying(url: str) -> list[tuple[str, int]]:
+    """Symbols and minutes of yesterday as they lie in the table, the first page after the other."""
+    name = divided.partition("candles_1m", YESTERDAY // DAY_MS)
+    return [
+        (symbol, (time - YESTERDAY) // MINUTE_MS)
+        for symbol, time in ask(url, f"SELECT symbol, time FROM {name} ORDER BY ctid")  # noqa: S608
+    ]
+
+
+async def test_a_day_that_is_over_is_put_in_order_once(url: str) -> None:
+    async with opened(url) as store:
+        await write_yesterday(store)
+        held = await store.candles("x", None, 0, NOW)
+        definitions = "SELECT tablename, indexname, indexdef FROM pg_indexes ORDER BY 1, 2"
+        checks = "SELECT conrelid::regclass::text, conname FROM pg_constraint ORDER BY 1, 2"
+        before = ask(url, definitions), ask(url, checks), days(url, "candles_1m")
+        assert lying(url) != IN_ORDER
+        await store.prune(YESTERDAY + DAY_MS + HOUR_MS - 1)
+        assert lying(url) != IN_ORDER
+        await store.prune(YESTERDAY + DAY_MS + HOUR_MS)
+        assert lying(url) == IN_ORDER
+        assert (ask(url, definitions), ask(url, checks)) == before[:2]
+        assert sorted(days(url, "candles_1m")) == sorted(before[2])
+        assert await store.candles("x", None, 0, NOW) == held
+        # What comes late lies at the end, and there it stays.
+        await store.write(batch(of_yesterday("A", 4)))
+        await store.prune(NOW)
+        assert lying(url) == [*IN_ORDER, ("A", 4)]
+
+
+async def test_a_day_that_somebody_reads_is_not_put_in_order_yet(url: str) -> None:
+    async with opened(url) as store:
+        await write_yesterday(store)
+        with psycopg.connect(url) as reading:
+            reading.execute("SELECT count(*) FROM candles_1m").fetchall()
+            async with asyncio.timeout(20):
+                await store.prune(NOW)
+                await store.write(batch(candle()))
+            assert len(lying(url)) == len(IN_ORDER)
+            assert lying(url) != IN_ORDER
+        await store.prune(NOW)
+        assert lying(url) == IN_ORDER
+
+
+class Halting(psycopg.AsyncConnection[Any]):
+    """Does something else once a day's rows have been written anew, and before they take over."""
+
+    between: Callable[[], Awaitable[None]]
+
+    async def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        """Halts behind one statement."""
+        found = await super().execute(query, *arguments, **options)
+        if b"_ordered SELECT" in bytes(query):
+            await self.between()
+        return found
+
+
+async def test_a_minute_that_comes_while_its_day_is_ordered_goes_before(url: str) -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def come_late() -> None:
+        tasks.append(asyncio.create_task(store.write(batch(of_yesterday("A", 4)))))
+        assert len(await store.page("x", "A", YESTERDAY, None, 10)) == 4
+        while not ask(url, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+
+    async with opened(url) as store, await Halting.connect(url, autocommit=True) as connection:
+        await write_yesterday(store)
+        connection.between = come_late
+        assert await ordering.order_days(connection, NOW) == []
+        async with asyncio.timeout(2):
+            await tasks[0]
+        assert ("A", 4) in lying(url)
+        connection.between = quiet
+        assert len(await ordering.order_days(connection, NOW)) == 1
+        assert lying(url) == sorted([*IN_ORDER, ("A", 4)])
+
+
+async def quiet() -> None:
+    """Does nothing."""
+
+
+async def test_a_day_that_cannot_be_ordered_keeps_nobody_from_what_else_is_old(url: str) -> None:
+    async with opened(url) as store:
+        await write_yesterday(store)
+        with psycopg.connect(url, autocommit=True) as other:
+            name = divided.partition("candles_1m", YESTERDAY // DAY_MS)
+            other.execute(f"CREATE TABLE {name}_ordered (taken int)".encode())
+        await store.write(batch(candle(minute=-1440 * 5)))
+        assert await store.prune(NOW) == 2  # and its line of the journal
+        assert lying(url) != IN_ORDER
 
 
 def days(url: str, table: str) -> list[str]:

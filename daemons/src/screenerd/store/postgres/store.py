@@ -19,6 +19,7 @@ from screenerd.store.port import Delivery, Settings, StoreError, StoreHealth
 from screenerd.store.postgres import divided, queries, retention, writes
 from screenerd.store.postgres.connect import Connection, close, connect_writer, told
 from screenerd.store.postgres.migrations import migrate
+from screenerd.store.postgres.ordering import order_days
 from screenerd.store.postgres.reader import PostgresReader
 from screenerd.store.postgres.writer import GroupWriter
 
@@ -212,7 +213,7 @@ class PostgresStore(PostgresReader):
         """Drops what is older than the retention; gives how many rows.
 
         The audit of hours that lose candles is recorded first. Days that somebody reads stay until
-        the next time.
+        the next time. Days that are over and stay are put in the order in which they are read.
 
         Raises:
             StoreError: the server cannot be reached, or took too long.
@@ -225,9 +226,12 @@ class PostgresStore(PostgresReader):
             try:
                 if self._by_day:
                     await retention.make_ahead(connection, now)
-                return await retention.drop_old(
+                gone = await retention.drop_old(
                     connection, cutoff, now - self._scores_ms, by_day=self._by_day
                 )
+                if self._by_day:
+                    await order_days(connection, now)
+                return gone
             finally:
                 await close(connection)
         except (psycopg.Error, OSError) as error:
