@@ -13,9 +13,11 @@ from store_values import HandClock
 from screenerd.clock import Clock
 from screenerd.store.postgres import PostgresStore
 from screenerd.store.postgres import writes as postgres_writes
+from screenerd.store.postgres.reader import PostgresReader
 from screenerd.store.sqlite import SqliteStore
 from screenerd.store.sqlite import writes as sqlite_writes
 from screenerd.store.sqlite.connect import open_reader
+from screenerd.store.sqlite.reader import SqliteReader
 
 KINDS = ("sqlite", "postgres")
 
@@ -27,6 +29,10 @@ class Place(Protocol):
 
     def opened(self, clock: Clock | None = None, **options: Any) -> SqliteStore | PostgresStore:
         """A store there, with a clock that stands unless another is given."""
+        ...
+
+    def reader(self, clock: Clock) -> SqliteReader | PostgresReader:
+        """What reads there, beside the store."""
         ...
 
     async def rows(self, sql: str) -> list[Any]:
@@ -47,6 +53,10 @@ class SqlitePlace:
         """A store there."""
         return SqliteStore(self.path, clock or HandClock(), **{"commit_after": 0.005, **options})
 
+    def reader(self, clock: Clock) -> SqliteReader:
+        """What reads there, beside the store."""
+        return SqliteReader(self.path, clock)
+
     async def rows(self, sql: str) -> list[Any]:
         """What a query finds there."""
         with closing(open_reader(self.path)) as connection:
@@ -65,6 +75,10 @@ class PostgresPlace:
     def opened(self, clock: Clock | None = None, **options: Any) -> PostgresStore:
         """A store there."""
         return PostgresStore(self.url, clock or HandClock(), **{"commit_after": 0.005, **options})
+
+    def reader(self, clock: Clock) -> PostgresReader:
+        """What reads there, beside the store."""
+        return PostgresReader(self.url, clock)
 
     async def rows(self, sql: str) -> list[Any]:
         """What a query finds there; instants as ms, as the other store has them."""

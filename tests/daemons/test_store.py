@@ -16,7 +16,10 @@ from screener.history import precedence
 from screenerd.model import MINUTE_MS, Bars, Candle, DeadLetter, Metrics, Source
 from screenerd.store.audit import HOUR_MS
 from screenerd.store.kept import BARS_KEPT
-from screenerd.store.port import AuditRow, Delivery, Store, StoreError
+from screenerd.store.port import AlertFilter, AuditRow, Delivery, Store, StoreError
+from screenerd.store.postgres.reader import PostgresReader
+from screenerd.store.sqlite.reader import SqliteReader
+from screenerd.store.totals import FRESH_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -469,6 +472,36 @@ async def test_retention_is_exact_to_the_minute(place: Place, hours: int, days: 
         assert len(await store.dead_letters()) == 2
         assert await store.prune(NOW) == 0
         assert await store.prune(NOW + MINUTE_MS) == 6
+
+
+async def test_how_many_alerts_there_are_keeps_up_with_what_is_stored(place: Place) -> None:
+    every, of_a = AlertFilter(), AlertFilter(symbol="A")
+
+    async def totals(store: SqliteReader | PostgresReader) -> tuple[int, int]:
+        pages = [await store.alert_page(asked, 5, 0) for asked in (every, of_a)]
+        return pages[0].total, pages[1].total
+
+    clock = HandClock()
+    async with place.opened(clock) as store, place.reader(clock) as beside:
+        assert await totals(store) == (0, 0)
+        for number in range(6):
+            one = alert(number, state="provisional", at=NOW - 47 * HOUR_MS + number)
+            await store.write(replace(one, symbol="AB"[number % 2]))
+            if number % 3 == 1:  # some are counted together
+                assert await totals(store) == await totals(beside) == (number + 1, number // 2 + 1)
+        # What it is told of one that is there makes no second one of it.
+        await store.write(replace(alert(0, at=NOW - 47 * HOUR_MS), symbol="A"))
+        await store.write(replace(alert(6), symbol="A", shadow=True))
+        assert await totals(store) == await totals(beside) == (6, 3)
+        # Three are too old for this, and the reader beside it cannot know.
+        assert await store.prune(NOW + HOUR_MS + 3) == 3
+        assert await totals(store) == (3, 1)
+        assert await totals(beside) == (6, 3)
+        await store.write(replace(alert(7), symbol="A"))
+        clock.now += round(FRESH_SECONDS * 1000) - 1
+        assert await totals(beside) == (7, 4)
+        clock.now += 1
+        assert await totals(store) == await totals(beside) == (4, 2)
 
 
 async def test_an_alert_that_is_not_delivered_stays(place: Place) -> None:

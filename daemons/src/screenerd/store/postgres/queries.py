@@ -24,6 +24,7 @@ from screenerd.store.rows import (
     candle_from,
     delivery_from,
 )
+from screenerd.store.totals import Counted
 
 # One seek a name and day, where DISTINCT would walk the whole table.
 _NAMES = (
@@ -275,8 +276,12 @@ async def alert_page(
     limit: int,
     offset: int,
     named: Sequence[str],
-) -> AlertPage:
-    """A page of alerts, newest first; and which of the ids that are named are stored."""
+    counted: Counted | None = None,
+) -> tuple[AlertPage, Counted]:
+    """A page of alerts, newest first; and which of the ids that are named are stored.
+
+    Where they were counted before, only what has been stored since is.
+    """
     asked = {
         "symbol = %s": wanted.symbol,
         "alert_type = %s": wanted.rule,
@@ -286,11 +291,8 @@ async def alert_page(
     clauses = [key for key, value in asked.items() if value is not None]
     where = " AND ".join([*clauses, *(["TRUE"] if wanted.shadow else ["NOT shadow"])])
     async with connection.transaction():
-        ((total,),) = await _rows(
-            connection,
-            f"SELECT count(*) FROM alert_history WHERE {where}",  # noqa: S608
-            values,
-        )
+        ((mark,),) = await _rows(connection, "SELECT coalesce(max(number), 0) FROM alert_history")
+        total = await _total(connection, where, values, counted, mark)
         found = await _rows(
             connection,
             f"SELECT {_TOLD_COLUMNS} FROM alert_history WHERE {where} "  # noqa: S608
@@ -303,7 +305,23 @@ async def alert_page(
                 connection, "SELECT id FROM alert_history WHERE id = ANY(%s)", (list(named),)
             )
     alerts = [alert_from(row) for row in found]
-    return AlertPage(alerts, total, offset, frozenset(row[0] for row in held))
+    page = AlertPage(alerts, total, offset, frozenset(row[0] for row in held))
+    return page, Counted(total, mark)
+
+
+async def _total(
+    connection: Connection, where: str, values: list[Any], counted: Counted | None, mark: int
+) -> int:
+    if counted is None:
+        # By an index alone, which has all that can be asked for, and not the number.
+        before, since, asked = 0, "", values
+    elif counted.mark < mark:
+        before, since, asked = counted.total, "AND number > %s", [*values, counted.mark]
+    else:
+        return counted.total
+    sql = f"SELECT count(*) FROM alert_history WHERE {where} {since}"  # noqa: S608
+    ((more,),) = await _rows(connection, sql, asked)
+    return before + int(more)
 
 
 async def rule_switches(connection: Connection) -> dict[str, RuleSwitch]:

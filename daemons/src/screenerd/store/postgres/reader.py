@@ -16,6 +16,7 @@ from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, Min
 from screenerd.store.postgres import queries, scorecard
 from screenerd.store.postgres.connect import Address
 from screenerd.store.postgres.readers import Readers
+from screenerd.store.totals import Totals
 
 
 class PostgresReader:
@@ -49,6 +50,7 @@ class PostgresReader:
         """
         self._address = Address(url)
         self._clock = clock
+        self._totals = Totals(clock)
         self._readers = Readers(self._address, connections=connections, longest=longest, wait=wait)
 
     async def __aenter__(self) -> Self:
@@ -179,9 +181,19 @@ class PostgresReader:
         self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()
     ) -> AlertPage:
         """A page of alerts, newest first; and which of the ids that are named are stored."""
-        return await self._readers.run(
-            partial(queries.alert_page, wanted=wanted, limit=limit, offset=offset, named=named)
+        before = self._totals.known(wanted)
+        page, counted = await self._readers.run(
+            partial(
+                queries.alert_page,
+                wanted=wanted,
+                limit=limit,
+                offset=offset,
+                named=named,
+                counted=before,
+            )
         )
+        self._totals.keep(wanted, before, counted)
+        return page
 
     async def rule_switches(self) -> dict[str, RuleSwitch]:
         """What was changed of the rules for everybody, by rule."""

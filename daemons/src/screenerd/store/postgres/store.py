@@ -229,6 +229,7 @@ class PostgresStore(PostgresReader):
                 gone = await retention.drop_old(
                     connection, cutoff, now - self._scores_ms, by_day=self._by_day
                 )
+                self._totals.forget()
                 if self._by_day:
                     await order_days(connection, now)
                 return gone

@@ -24,6 +24,7 @@ from screenerd.store.rows import (
     candle_from,
     delivery_from,
 )
+from screenerd.store.totals import Counted
 
 # One seek a name, where DISTINCT would walk the whole table.
 _NAMES = (
@@ -271,8 +272,12 @@ def alert_page(
     limit: int,
     offset: int,
     named: Sequence[str],
-) -> AlertPage:
-    """A page of alerts, newest first; and which of the ids that are named are stored."""
+    counted: Counted | None = None,
+) -> tuple[AlertPage, Counted]:
+    """A page of alerts, newest first; and which of the ids that are named are stored.
+
+    Where they were counted before, only what has been stored since is.
+    """
     asked = {
         "symbol = ?": wanted.symbol,
         "alert_type = ?": wanted.rule,
@@ -281,10 +286,8 @@ def alert_page(
     values = [value for value in asked.values() if value is not None]
     clauses = [key for key, value in asked.items() if value is not None]
     where = " AND ".join([*clauses, *(["TRUE"] if wanted.shadow else ["shadow = 0"])])
-    total: int = connection.execute(
-        f"SELECT count(*) FROM alert_history WHERE {where}",  # noqa: S608
-        values,
-    ).fetchone()[0]
+    (mark,) = connection.execute("SELECT coalesce(max(rowid), 0) FROM alert_history").fetchone()
+    total = _total(connection, where, values, counted, mark)
     found = connection.execute(
         f"SELECT {_TOLD_COLUMNS} FROM alert_history WHERE {where} "  # noqa: S608
         "ORDER BY triggered_at DESC, symbol, alert_type, id LIMIT ? OFFSET ?",
@@ -297,7 +300,27 @@ def alert_page(
             "SELECT id FROM alert_history WHERE id IN (SELECT value FROM json_each(?))",
             (_as_json(named),),
         ).fetchall()
-    return AlertPage(alerts, total, offset, frozenset(row[0] for row in held))
+    page = AlertPage(alerts, total, offset, frozenset(row[0] for row in held))
+    return page, Counted(total, mark)
+
+
+def _total(
+    connection: sqlite3.Connection,
+    where: str,
+    values: list[str | int],
+    counted: Counted | None,
+    mark: int,
+) -> int:
+    if counted is None:
+        # By an index alone, which has all that can be asked for, and not the number.
+        before, since, asked = 0, "", values
+    elif counted.mark < mark:
+        before, since, asked = counted.total, "AND rowid > ?", [*values, counted.mark]
+    else:
+        return counted.total
+    sql = f"SELECT count(*) FROM alert_history WHERE {where} {since}"  # noqa: S608
+    (more,) = connection.execute(sql, asked).fetchone()
+    return before + int(more)
 
 
 def rule_switches(connection: sqlite3.Connection) -> dict[str, RuleSwitch]:

@@ -17,6 +17,7 @@ from screenerd.store.audit import whole_hours
 from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.sqlite import queries, scorecard
 from screenerd.store.sqlite.readers import Readers
+from screenerd.store.totals import Totals
 
 
 class SqliteReader:
@@ -36,6 +37,7 @@ class SqliteReader:
         """
         self._path = Path(path)
         self._clock = clock
+        self._totals = Totals(clock)
         self._readers = Readers(self._path)
 
     async def __aenter__(self) -> Self:
@@ -166,9 +168,19 @@ class SqliteReader:
         self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()
     ) -> AlertPage:
         """A page of alerts, newest first; and which of the ids that are named are stored."""
-        return await self._readers.run(
-            partial(queries.alert_page, wanted=wanted, limit=limit, offset=offset, named=named)
+        before = self._totals.known(wanted)
+        page, counted = await self._readers.run(
+            partial(
+                queries.alert_page,
+                wanted=wanted,
+                limit=limit,
+                offset=offset,
+                named=named,
+                counted=before,
+            )
         )
+        self._totals.keep(wanted, before, counted)
+        return page
 
     async def rule_switches(self) -> dict[str, RuleSwitch]:
         """What was changed of the rules for everybody, by rule."""

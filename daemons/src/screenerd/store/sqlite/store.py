@@ -226,6 +226,7 @@ class SqliteStore(SqliteReader):
             )
             deleted += step.deleted
             deletions = deletions[step.finished :]
+        self._totals.forget()
         return deleted
 
     async def _record_audit(self, exchange: str, cutoff: int) -> None:
