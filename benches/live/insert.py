@@ -7,6 +7,7 @@
    500 minutes of any symbol from any time in the store. With the rows lying as minutes bring them,
    all symbols together; then with the days that are over in the order that `prune` puts them in,
    and so, too, while a minute is being written, again and again.
+4. `GET /api/alerts` over HTTP, the newest 20 to 60, with none stored and with a week's.
 
 Give the url of an empty database: `insert.py postgresql://postgres@127.0.0.1/bench`.
 """
@@ -23,6 +24,7 @@ import statistics
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +39,16 @@ from screener.history.postgres import copy_minutes
 from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
 from screenerd.columns import METRICS, TIMEFRAMES
-from screenerd.model import MINUTE_MS, Candle, CandleBatch, Health, Metrics, SystemStatus
+from screenerd.model import (
+    MINUTE_MS,
+    Alert,
+    Candle,
+    CandleBatch,
+    Health,
+    Metrics,
+    Stamps,
+    SystemStatus,
+)
 from screenerd.outside import iso
 from screenerd.serve.access.keys import KeyFile
 from screenerd.serve.service import Serve
@@ -49,6 +60,7 @@ from screenerd.store.postgres.values import instant
 SYMBOLS = [f"S{n:04d}USDT" for n in range(500)]
 DAY = 1440
 PAGES = 1_000
+ALERTS_A_DAY = 13  # of a symbol: `python benches/messages.py`
 PAGE = 500
 
 
@@ -75,6 +87,28 @@ def candles(at: int) -> CandleBatch:
             for name in SYMBOLS
         ),
     )  # fmt: skip
+
+
+def an_alert(number: int, at: int) -> Alert:
+    """One, with a little evidence."""
+    return Alert(
+        id=str(uuid.UUID(int=number)),
+        triggered_at=at,
+        exchange="bench",
+        symbol=SYMBOLS[number % len(SYMBOLS)],
+        rule="big_bull_60m",
+        title="Big Bull 60m",
+        direction="up",
+        timeframe="1h",
+        price=0.1,
+        quote_volume=5e6,
+        change=1.625,
+        vcp=-0.3,
+        state="confirmed",
+        rule_version="0123456789abcdef",
+        evidence={"change_1h": 1.625, "rsi_1h": None, "trades_5m": 12.0},
+        stamps=Stamps(at, at + 5, at + 40, at + 41),
+    )
 
 
 def metrics(at: int) -> Metrics:
@@ -165,12 +199,22 @@ async def measure(url: str, days: int, minutes: int, loaded: int) -> None:
         gc.freeze()  # a service has no millions of rows that its collector would look through
         as_minutes_bring_them(url)
         await rest(url, memory, "as minutes bring them")
+        await alerts_of_a_week(store, days, end)
         began = time.perf_counter()
         await store.prune(end)
         say(f"prune, which puts days in order: {time.perf_counter() - began:.1f} s")
         await rest(url, memory, "days in order")
         with writing(store, end + minutes * MINUTE_MS):
             await rest(url, memory, "days in order, minutes written")
+
+
+async def alerts_of_a_week(store: PostgresStore, days: int, end: int) -> None:
+    """Stores as many alerts as the profile `futures` raises, of the symbols and days in turn."""
+    count = ALERTS_A_DAY * days * len(SYMBOLS)
+    step = days * DAY * MINUTE_MS // count
+    for first in range(0, count, 2_000):
+        numbers = range(first, min(first + 2_000, count))
+        await store.write(*(an_alert(number, end - number * step) for number in numbers))
 
 
 def as_minutes_bring_them(url: str) -> None:
@@ -229,6 +273,22 @@ async def rest(url: str, memory: InMemory, how: str) -> None:
         for kind, found in taken.items():
             middle, late = statistics.median(found), sorted(found)[int(0.95 * (PAGES - 1))]
             say(f"GET /api/candles from the {kind}, {how}: {middle:.1f} ms, p95 {late:.1f} ms")
+        await newest_alerts(http, addresses["store"])
+
+
+async def newest_alerts(http: aiohttp.ClientSession, address: str) -> None:
+    """Prints how long pages of alerts take; each asks for another number, so that none is kept."""
+    total = 0
+
+    async def ask() -> None:
+        nonlocal total
+        query = f"/api/alerts?limit={random.randint(20, 60)}&since={iso(random.randrange(10**9))}"
+        async with http.get(address + query) as answer:
+            answer.raise_for_status()
+            total = (await answer.json())["total"]
+
+    middle, late = await median(300, ask)
+    say(f"GET /api/alerts, {total:,} stored: {middle:.1f} ms, p95 {late:.1f} ms")
 
 
 class InMemory(PostgresStore):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ class FakeStore:
         sent_at: when deliveries were recorded as made, ms.
         failing: so many of the next writes are refused with `StoreError`.
         kill_before_record: the process dies when this many deliveries have been recorded.
+        here: while it is not set, nothing can be read, and writes wait.
     """
 
     def __init__(self) -> None:
@@ -31,6 +33,8 @@ class FakeStore:
         self.sent_at: dict[int, int] = {}
         self.failing = 0
         self.kill_before_record: int | None = None
+        self.here = asyncio.Event()
+        self.here.set()
         self._keys: dict[tuple[str, str], int] = {}
 
     async def write(self, *items: Alert) -> None:
@@ -40,6 +44,7 @@ class FakeStore:
 
     async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
         """Stores an alert and puts it into the outbox, once a channel."""
+        await self.here.wait()
         self._fail_if_asked()
         self.alerts[alert.id] = alert
         for channel in channels:
@@ -50,6 +55,8 @@ class FakeStore:
 
     async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:
         """What is pending and whose time has come, oldest first."""
+        if not self.here.is_set():
+            raise StoreError("the server cannot be reached")
         self._fail_if_asked()
         found = [row for row in self.rows.values() if row.state == "pending"]
         found = sorted(
@@ -59,14 +66,22 @@ class FakeStore:
 
     async def delivered(self, delivery: Delivery, at: int) -> None:
         """Records that a delivery was made."""
+        await self.here.wait()
         self._fail_if_asked()
         if self.kill_before_record is not None and len(self.sent_at) >= self.kill_before_record:
             raise KilledError
         self.rows[delivery.id] = replace(self.rows[delivery.id], state="sent")
         self.sent_at[delivery.id] = at
 
+    async def delivered_to(self, alert_id: str, channel: str, at: int) -> None:
+        """Records that an alert was delivered to a channel."""
+        key = self._keys.get((alert_id, channel))
+        if key is not None and self.rows[key].state != "sent":
+            await self.delivered(self.rows[key], at)
+
     async def postponed(self, delivery: Delivery) -> None:
         """Records a failed try; a delivery that was made stays made."""
+        await self.here.wait()
         self._fail_if_asked()
         if self.rows[delivery.id].state != "sent":
             self.rows[delivery.id] = delivery

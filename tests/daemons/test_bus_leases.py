@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from nats_server import NatsServer
 
-from screenerd.bus.jetstream.leases import Lease, Leases, NoAnswerError
+from screenerd.bus.jetstream.bucket import NoAnswerError
+from screenerd.bus.jetstream.leases import Lease, Leases
 
 pytestmark = pytest.mark.asyncio
 

@@ -30,7 +30,7 @@ from screenerd.notify.channels import (
     WebhookChannel,
 )
 from screenerd.notify.guard import Guard
-from screenerd.notify.outbox import Notifier
+from screenerd.notify.outbox import Notifier, OutboxStore
 from screenerd.notify.sender import open_session
 
 DISCORD_PATH = f"/api/webhooks/1/{HOOK_TOKEN}"
@@ -65,7 +65,7 @@ def alerts(count: int, state: str = "confirmed") -> list[Alert]:
 
 def made(
     target: FakeTarget,
-    store: FakeStore,
+    store: OutboxStore,
     channels: Sequence[ChannelConfig],
     *,
     speed: float = 1.0,

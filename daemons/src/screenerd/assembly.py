@@ -14,6 +14,7 @@ from screenerd.exchange.binance.rest import BinanceRest
 from screenerd.exchange.binance.stream import BinanceStream, Sinks
 from screenerd.ingest.service import Ingest
 from screenerd.notify.channels import PUBLIC, Endpoints
+from screenerd.notify.outbox import OutboxStore
 from screenerd.notify.service import Notify
 from screenerd.store.port import Store
 
@@ -48,7 +49,8 @@ def notify(
     clock: Clock,
     rules: Collection[str],
     endpoints: Endpoints = PUBLIC,
+    outbox: OutboxStore | None = None,
 ) -> Notify:
     """The channels of the configuration, and those of users."""
     channels = config.notify.channels
-    return Notify(bus, store, clock, channels, rules=rules, endpoints=endpoints)
+    return Notify(bus, store, clock, channels, rules=rules, endpoints=endpoints, outbox=outbox)

@@ -18,11 +18,13 @@ from screenerd.cluster import reports
 from screenerd.cluster.leases import Leases
 from screenerd.cluster.reports import Body
 from screenerd.cluster.scale import Scale
+from screenerd.cluster.shelf import BrokerShelf
 from screenerd.cluster.turns import Turn
 from screenerd.cluster.workers import Job, Workers
 from screenerd.config import Config
 from screenerd.exchange.binance.rest import BinanceRest
 from screenerd.notify.service import Notify
+from screenerd.notify.spare import SpareOutbox
 from screenerd.persist.service import NAME as PERSIST
 from screenerd.persist.service import Persist, PersistStatus
 from screenerd.rulewatch import RulesWatch
@@ -255,9 +257,16 @@ class NotifyPart:
     async def _work(self) -> None:
         here = self.here
         names = here.rules.rules.names
-        self._notify = assembly.notify(here.config, here.bus, here.store, here.clock, names)
+        spare = SpareOutbox(here.store, BrokerShelf(here.bus), here.clock)
+        await spare.load()
+        self._notify = assembly.notify(
+            here.config, here.bus, here.store, here.clock, names, outbox=spare
+        )
         try:
-            await self._notify.run()
+            async with asyncio.TaskGroup() as group:
+                beside = group.create_task(spare.run())
+                await self._notify.run()
+                beside.cancel()
         finally:
             await here.bus.close("notify")
 

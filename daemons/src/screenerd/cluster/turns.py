@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from screenerd.backoff import Backoff
-from screenerd.bus.jetstream.leases import NoAnswerError
+from screenerd.bus.jetstream.bucket import NoAnswerError
 from screenerd.cluster.leases import Lease, Leases
 from screenerd.store.port import StoreError
 

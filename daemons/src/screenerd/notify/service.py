@@ -1,23 +1,35 @@
-"""The role: every alert that a channel wants goes into its outbox, and from there to its target."""
+"""The role: every alert that a channel wants goes into its outbox, and from there to its target.
+
+While the store is away, what users have chosen is not known to a process that starts; the channels
+of the configuration are.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 
+import structlog
 from pydantic import SecretStr
 
+from screenerd.backoff import Backoff
 from screenerd.bus.port import Bus, Message, Subscription
 from screenerd.clock import Clock
 from screenerd.model import Alert, RulesChanged, SettingsChanged
 from screenerd.notify.channels import PUBLIC, ChannelConfig, DiscordChannel, Endpoints
-from screenerd.notify.outbox import Notifier
-from screenerd.store.port import Store
+from screenerd.notify.outbox import Notifier, OutboxStore
+from screenerd.store.port import Store, StoreError
 
 LOOK_BACK_MS = 3_600_000
 """An alert that was stored and not put into the outbox when the process died is found so far before
 the newest one."""
+
+ASK_SECONDS = 10.0
+"""So long alerts wait, in seconds of the machine, for what the store is asked about users."""
+
+_LOG = structlog.get_logger(__name__)
 
 
 class Notify:
@@ -32,6 +44,7 @@ class Notify:
         *,
         rules: Collection[str] = (),
         endpoints: Endpoints = PUBLIC,
+        outbox: OutboxStore | None = None,
     ) -> None:
         """Takes its ports and channels; subscribes at once, so that no alert is missed.
 
@@ -42,35 +55,48 @@ class Notify:
             channels: those of the configuration.
             rules: the names of all rules.
             endpoints: where Discord and Telegram are.
+            outbox: what keeps the outbox, if that is not the store itself.
         """
         self._rules = set(rules)
-        self.notifier = Notifier(store, channels, clock, endpoints=endpoints)
+        self.notifier = Notifier(outbox or store, channels, clock, endpoints=endpoints)
         self._store, self._clock = store, clock
         self._users: dict[str, DiscordChannel] = {}
+        self._asking: set[asyncio.Task[None]] = set()
         self._messages: Subscription = bus.subscribe(
             "notify", Alert, SettingsChanged, RulesChanged, limit=100_000, lasting=True
         )
 
     async def run(self) -> None:
         """Delivers until the bus is closed; what is left then is delivered next time."""
-        await self._put_users()
-        await self._catch_up()
         async with asyncio.TaskGroup() as group:
+            await self._ask(group, self._begin)
             delivering = group.create_task(self.notifier.run())
             async for received in self._messages:
-                await self._take(received.message)
+                await self._take(received.message, group)
                 await self._messages.done(received)
-            delivering.cancel()
+            for task in (delivering, *self._asking):
+                task.cancel()
 
-    async def _take(self, message: Message) -> None:
+    async def _begin(self) -> None:
+        await self._put_users()
+        await self._catch_up()
+
+    async def _take(self, message: Message, group: asyncio.TaskGroup) -> None:
         match message:
             case Alert():
                 await self.notifier.accept(message)
             case SettingsChanged():
-                await self._put_user(message.user)
+                await self._ask(group, partial(self._put_user, message.user))
             case RulesChanged() if self._rules != set(message.rules.names):
                 self._rules = set(message.rules.names)
-                await self._put_users()
+                await self._ask(group, self._put_users)
+
+    async def _ask(self, group: asyncio.TaskGroup, work: Callable[[], Awaitable[None]]) -> None:
+        """Does what needs the store; if that is away it is left to be done once it is back."""
+        task = group.create_task(_until_stored(work))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        await asyncio.wait({task}, timeout=ASK_SECONDS)
 
     async def _put_users(self) -> None:
         for user in await self._store.all_settings():
@@ -100,6 +126,17 @@ class Notify:
             since = await self._store.first_seen(f"channel:{name}", self._clock.now_ms())
             for alert in await self._store.unclaimed(name, max(since, newest - LOOK_BACK_MS)):
                 await self.notifier.accept(alert, only=name)
+
+
+async def _until_stored(work: Callable[[], Awaitable[None]]) -> None:
+    """Does something, again as long as the store keeps it from being done."""
+    backoff = Backoff(first=0.2, longest=5.0)
+    while True:
+        try:
+            return await work()
+        except StoreError as error:
+            _LOG.warning("users_not_known", error=str(error))
+        await asyncio.sleep(backoff.failed())
 
 
 def user_channel(user: str) -> str:

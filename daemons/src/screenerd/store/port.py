@@ -307,6 +307,10 @@ class Store(Protocol):
         """Records that a delivery was made; sets `webhook_sent` of its alert."""
         ...
 
+    async def delivered_to(self, alert_id: str, channel: str, at: int) -> None:
+        """Records that an alert was delivered to a channel, if it is to be and was not."""
+        ...
+
     async def postponed(self, delivery: Delivery) -> None:
         """Records a failed try: attempts, next_try, last_error, state."""
         ...

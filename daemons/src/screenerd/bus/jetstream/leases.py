@@ -8,22 +8,16 @@ anybody else can get it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 from uuid import uuid4
 
 import structlog
-from nats.errors import Error
-from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import (
-    BucketNotFoundError,
-    KeyNotFoundError,
-    KeyWrongLastSequenceError,
-)
-from nats.js.kv import KeyValue
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
+from screenerd.bus.jetstream.bucket import Bucket, NoAnswerError
 from screenerd.bus.jetstream.connection import Connection
 from screenerd.clock import Clock
 
@@ -34,14 +28,6 @@ T = TypeVar("T")
 TTL_SECONDS = 6.0
 BUCKET = "screener_leases"
 RETRY_SECONDS = 0.2
-
-
-class NoAnswerError(Exception):
-    """The broker did not answer: whether anything was done is not known."""
-
-
-class BucketError(Exception):
-    """The bucket keeps records for another time than is counted on."""
 
 
 class Records(Protocol):
@@ -197,33 +183,32 @@ class Leases:
 
 
 class JetStreamRecords:
-    """Records in a key-value bucket, made when it is missing."""
+    """Records in a key-value bucket."""
 
     def __init__(
         self, connection: Connection, ttl: float = TTL_SECONDS, bucket: str = BUCKET
     ) -> None:
         """Takes the connection of a bus, and how long a record lasts."""
-        self._connection, self._ttl, self._bucket = connection, ttl, bucket
-        self._found: KeyValue | None = None
+        self._bucket = Bucket(connection, bucket, ttl=ttl)
 
     async def create(self, name: str, value: bytes) -> int | None:
         """The revision of a new record; `None` if there is one."""
         try:
-            return await self._ask(lambda store: store.create(name, value))
+            return await self._bucket.ask(lambda bucket: bucket.create(name, value))
         except KeyWrongLastSequenceError:
             return None
 
     async def update(self, name: str, value: bytes, revision: int) -> int | None:
         """The next revision; `None` if the record is at another than this."""
         try:
-            return await self._ask(lambda store: store.update(name, value, revision))
+            return await self._bucket.ask(lambda bucket: bucket.update(name, value, revision))
         except KeyWrongLastSequenceError:
             return None
 
     async def read(self, name: str) -> tuple[bytes, int] | None:
         """A record's value and revision, if there is one."""
         try:
-            entry = await self._ask(lambda store: store.get(name))
+            entry = await self._bucket.ask(lambda bucket: bucket.get(name))
         except KeyNotFoundError:
             return None
         return entry.value or b"", entry.revision or 0
@@ -231,41 +216,4 @@ class JetStreamRecords:
     async def delete(self, name: str, revision: int) -> None:
         """Removes a record that is at this revision."""
         with suppress(KeyWrongLastSequenceError):
-            await self._ask(lambda store: store.delete(name, last=revision))
-
-    async def _ask(self, work: Callable[[KeyValue], Awaitable[T]]) -> T:
-        try:
-            async with self._connection.within(self._connection.settings.ack_seconds):
-                return await work(await self._store())
-        except (KeyWrongLastSequenceError, KeyNotFoundError):
-            raise
-        except (Error, OSError, TimeoutError) as error:
-            self._found = None
-            raise NoAnswerError(str(error) or type(error).__name__) from error
-
-    async def _store(self) -> KeyValue:
-        if self._found is None:
-            js = await self._connection.ready()
-            try:
-                found = await js.key_value(self._bucket)
-            except BucketNotFoundError:
-                found = await js.create_key_value(self._config)
-            ttl = (await found.status()).ttl
-            if ttl != self._ttl:
-                raise BucketError(
-                    f"the bucket {self._bucket} keeps leases for {ttl} s, not {self._ttl} s: give "
-                    f"every process the same, and remove it (`nats kv del {self._bucket}`) while "
-                    "none runs"
-                )
-            self._found = found
-        return self._found
-
-    @property
-    def _config(self) -> KeyValueConfig:
-        return KeyValueConfig(
-            bucket=self._bucket,
-            ttl=self._ttl,
-            history=1,
-            storage=StorageType.FILE,
-            replicas=self._connection.settings.replicas,
-        )
+            await self._bucket.ask(lambda bucket: bucket.delete(name, last=revision))

@@ -194,6 +194,12 @@ class PostgresStore(PostgresReader):
         """Records that a delivery was made; sets `webhook_sent` of its alert."""
         await self._writer.run(partial(writes.delivered, delivery=delivery, at=at))
 
+    async def delivered_to(self, alert_id: str, channel: str, at: int) -> None:
+        """Records that an alert was delivered to a channel, if it is to be and was not."""
+        await self._writer.run(
+            partial(writes.delivered_to, alert_id=alert_id, channel=channel, at=at)
+        )
+
     async def postponed(self, delivery: Delivery) -> None:
         """Records a failed try: attempts, next_try, last_error, state."""
         await self._writer.run(partial(writes.postponed, delivery=delivery))

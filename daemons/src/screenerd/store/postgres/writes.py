@@ -242,10 +242,25 @@ async def delivered(connection: Connection, delivery: Delivery, at: int) -> None
         (Ms(at), delivery.id),
     )
     _must_exist(done.rowcount, delivery)
+    await _alert_sent(connection, delivery.alert_id, at)
+
+
+async def delivered_to(connection: Connection, alert_id: str, channel: str, at: int) -> None:
+    """Marks the delivery of an alert to a channel as made, if there is one that was not."""
+    done = await connection.execute(
+        "UPDATE outbox SET state = 'sent', sent_at = %s "
+        "WHERE alert_id = %s AND channel = %s AND state <> 'sent'",
+        (Ms(at), alert_id, channel),
+    )
+    if done.rowcount:
+        await _alert_sent(connection, alert_id, at)
+
+
+async def _alert_sent(connection: Connection, alert_id: str, at: int) -> None:
     await connection.execute(
         "UPDATE alert_history SET webhook_sent = true, "
         "webhook_sent_at = coalesce(webhook_sent_at, %s) WHERE id = %s",
-        (Ms(at), delivery.alert_id),
+        (Ms(at), alert_id),
     )
 
 

@@ -224,10 +224,25 @@ def delivered(connection: sqlite3.Connection, delivery: Delivery, at: int) -> No
         (at, delivery.id),
     )
     _must_exist(done, delivery)
+    _alert_sent(connection, delivery.alert_id, at)
+
+
+def delivered_to(connection: sqlite3.Connection, alert_id: str, channel: str, at: int) -> None:
+    """Marks the delivery of an alert to a channel as made, if there is one that was not."""
+    done = connection.execute(
+        "UPDATE outbox SET state = 'sent', sent_at = ? "
+        "WHERE alert_id = ? AND channel = ? AND state <> 'sent'",
+        (at, alert_id, channel),
+    )
+    if done.rowcount:
+        _alert_sent(connection, alert_id, at)
+
+
+def _alert_sent(connection: sqlite3.Connection, alert_id: str, at: int) -> None:
     connection.execute(
         "UPDATE alert_history SET webhook_sent = 1, webhook_sent_at = coalesce(webhook_sent_at, ?) "
         "WHERE id = ?",
-        (at, delivery.alert_id),
+        (at, alert_id),
     )
 
 
