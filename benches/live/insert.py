@@ -7,7 +7,7 @@
    500 minutes of any symbol from any time in the store. With the rows lying as minutes bring them,
    all symbols together; then with the days that are over in the order that `prune` puts them in,
    and so, too, while a minute is being written, again and again.
-4. `GET /api/alerts` over HTTP, the newest 20 to 60, with none stored and with a week's.
+4. `GET /api/alerts` over HTTP, 20 to 60 of the newest, with none stored and with a week's.
 
 Give the url of an empty database: `insert.py postgresql://postgres@127.0.0.1/bench`.
 """
@@ -277,12 +277,12 @@ async def rest(url: str, memory: InMemory, how: str) -> None:
 
 
 async def newest_alerts(http: aiohttp.ClientSession, address: str) -> None:
-    """Prints how long pages of alerts take; each asks for another number, so that none is kept."""
+    """Prints how long pages of alerts take; each asks for others, so that none is at hand."""
     total = 0
 
     async def ask() -> None:
         nonlocal total
-        query = f"/api/alerts?limit={random.randint(20, 60)}&since={iso(random.randrange(10**9))}"
+        query = f"/api/alerts?limit={random.randint(20, 60)}&offset={random.randrange(200)}"
         async with http.get(address + query) as answer:
             answer.raise_for_status()
             total = (await answer.json())["total"]

@@ -15,6 +15,7 @@ from test_notify_outbox import alerts, ids_of, made, sent, until, webhook
 
 from screenerd.clock import SystemClock
 from screenerd.model import Alert
+from screenerd.notify import spare
 from screenerd.notify.channels import ChannelConfig, WebhookChannel
 from screenerd.notify.outbox import Notifier
 from screenerd.notify.spare import Aside, SpareOutbox
@@ -66,12 +67,12 @@ async def living(
     target: FakeTarget, store: FakeStore, shelf: FakeShelf, channels: Sequence[ChannelConfig]
 ) -> AsyncIterator[Life]:
     """A process, for the length of a block; then it is gone without a word."""
-    spare = SpareOutbox(store, shelf, SystemClock(), patience=PATIENCE)
-    await spare.load()
-    notifier = made(target, spare, channels)
-    tasks = [asyncio.create_task(spare.run()), asyncio.create_task(notifier.run())]
+    outbox = SpareOutbox(store, shelf, SystemClock(), patience=PATIENCE)
+    await outbox.load()
+    notifier = made(target, outbox, channels)
+    tasks = [asyncio.create_task(outbox.run()), asyncio.create_task(notifier.run())]
     try:
-        yield Life(notifier, spare)
+        yield Life(notifier, outbox)
     finally:
         for task in tasks:
             task.cancel()
@@ -235,6 +236,23 @@ async def test_what_the_store_read_before_it_was_told_is_not_sent_again() -> Non
         await until(lambda: not life.spare.waiting)
         goes_on.set()
         await asyncio.sleep(0.2)
+        assert ids_of(target) == once(told)
+
+
+async def test_no_more_is_put_aside_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spare, "MOST", 3)
+    store, shelf, told = FakeStore(), FakeShelf(), alerts(5)
+    async with fake_target() as target, living(target, store, shelf, [webhook(target)]) as life:
+        store.here.clear()
+        accepting = asyncio.create_task(accept(life, told))
+        await until(lambda: ids_of(target) == once(told[:3]))
+        assert len(shelf.kept) == 3
+        assert not accepting.done()
+        store.here.set()
+        await accepting
+        await until(sent(store, "hook", 5))
         assert ids_of(target) == once(told)
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from databases import empty
+from nats_server import NatsServer
 from pydantic import SecretStr
 from store_places import Place, PostgresPlace, SqlitePlace
 from store_values import NOW, alert, batch, candle
 from test_doctor import NOWHERE, minutes
 from typer.testing import CliRunner
 
+from screenerd import doctor
+from screenerd.bus.jetstream.settings import BusSettings
 from screenerd.cli import app
 from screenerd.clock import SystemClock
 from screenerd.cluster import scale
@@ -150,6 +153,42 @@ async def test_the_doctor_looks_at_the_database(database: str) -> None:
         assert there.well
         assert data.well is (late == 0)
         assert data.told.endswith("lack it")
+
+
+@pytest.mark.parametrize(
+    ("sync", "runs", "well", "words"),
+    [
+        ('"always"', True, True, "nats-server 2."),
+        ("", True, False, "its sync_interval is not `always`"),
+        ('"always"', False, False, "nats://127.0.0.1:"),
+    ],
+)
+async def test_the_doctor_looks_at_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: str, runs: bool, well: bool, words: str
+) -> None:
+    monkeypatch.setattr(doctor, "BROKER_SECONDS", 5.0 if runs else 0.5)
+    server = NatsServer(tmp_path / "nats", sync=sync).start()
+    try:
+        if not runs:
+            server.kill()
+        config = Config(
+            exchange=ExchangeConfig(rest_url=NOWHERE, stream_url=NOWHERE.replace("http", "ws")),
+            store=StoreConfig(url=SecretStr("postgresql://127.0.0.1:1/none")),
+            bus=BusSettings(servers=(server.url,), monitor=server.monitor),
+        )
+        [found] = [one for one in await examine(config) if one.name == "broker"]
+    finally:
+        if runs:
+            server.stop()
+    assert found.well is well
+    assert words in found.told
+    assert bool(found.remedy) is not well
+
+
+async def test_one_process_asks_for_no_broker(tmp_path: Path) -> None:
+    exchange = ExchangeConfig(rest_url=NOWHERE, stream_url=NOWHERE.replace("http", "ws"))
+    config = Config(exchange=exchange, store=StoreConfig(path=tmp_path / "s.db"))
+    assert "broker" not in {one.name for one in await examine(config)}
 
 
 async def in_thread(*words: str, file: Path) -> tuple[int, str]:

@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 
 from screener.errors import DataError
+from screenerd.bus.jetstream.settings import BusSettings
 from screenerd.clock import Clock, SystemClock
 from screenerd.config import Config, StoreConfig
 from screenerd.exchange.binance.stream import ROUTE
@@ -28,6 +29,7 @@ FREE_BYTES = 1 << 30
 FRESH_SECONDS = 135
 EXCHANGES = ("binance",)
 SAMPLES = 5
+BROKER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,13 @@ class Check:
 
 
 async def examine(config: Config) -> list[Check]:
-    """Looks at clock, exchange, rules and store."""
+    """Looks at clock, exchange, rules and store; and at the broker where several machines share."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         exchange = await _exchange(session, config)
         rules = _rules(config.rules.sources)
         stream = await _stream(session, config)
-        return [*exchange, stream, rules, *await _store(config.store)]
+        broker = [] if config.store.url is None else [await _broker(config.bus)]
+        return [*exchange, stream, rules, *broker, *await _store(config.store)]
 
 
 async def _exchange(session: aiohttp.ClientSession, config: Config) -> list[Check]:
@@ -104,6 +107,27 @@ def _rules(sources: RuleSources) -> Check:
         return Check("rules", False, str(error), "mend it; `screener rules check FILE` says more")
     shadow = sum(is_shadow(rule) for rule in rules)
     return Check("rules", True, f"{len(rules)} rules, {shadow} of them shadow ones")
+
+
+async def _broker(settings: BusSettings) -> Check:
+    """Whether the broker answers, and keeps what it acknowledges; nothing is changed there."""
+    from screenerd.bus.jetstream.check import BrokerError, check
+    from screenerd.bus.jetstream.connection import BusCounters, Connection
+
+    name, remedy = "broker", "see that it runs, and that bus.servers is right"
+    connection = Connection(settings, "screenerd doctor", SystemClock(), BusCounters())
+    try:
+        async with asyncio.timeout(BROKER_SECONDS):
+            await connection.open()
+            version = connection.version
+            await check(version, settings)
+    except TimeoutError:
+        return Check(name, False, f"{', '.join(settings.servers)}: {connection.why}", remedy)
+    except BrokerError as error:
+        return Check(name, False, str(error), "`screenerd ingest` and the others do not start so")
+    finally:
+        await connection.close()
+    return Check(name, True, f"nats-server {version} answers")
 
 
 async def _store(config: StoreConfig) -> list[Check]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import orjson
+import msgspec
 import structlog
 
 from screenerd.backoff import Backoff
@@ -22,6 +22,14 @@ T = TypeVar("T")
 BUCKET: Final = "screener_aside"
 
 _LOG = structlog.get_logger(__name__)
+
+
+class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is kept of an alert: the message that told it, unless the store has it."""
+
+    channels: dict[str, int | None]
+    subject: str = ""
+    alert: msgspec.Raw = msgspec.Raw()
 
 
 class BrokerShelf:
@@ -47,24 +55,24 @@ class BrokerShelf:
 
 
 def _bytes_of(aside: Aside) -> bytes:
-    told: dict[str, Any] = {"channels": dict(aside.channels)}
+    told = _Kept(dict(aside.channels))
     if aside.alert is not None:
         [[sent]] = encode(aside.alert, 1, "")
-        told |= {"subject": sent.subject, "alert": orjson.Fragment(sent.payload)}
-    return orjson.dumps(told)
+        told = _Kept(dict(aside.channels), sent.subject, msgspec.Raw(sent.payload))
+    return msgspec.json.encode(told)
 
 
 def _aside(name: str, value: bytes) -> Aside | None:
     try:
-        told = orjson.loads(value)
-        alert = decode(told["subject"], orjson.dumps(told["alert"])) if "alert" in told else None
-    except (PoisonError, ValueError, KeyError, TypeError) as error:
-        _LOG.error("alert_put_aside_not_understood", name=name, error=repr(error))
+        told = msgspec.json.decode(value, type=_Kept)
+        alert = decode(told.subject, bytes(told.alert)) if told.subject else None
+    except (msgspec.MsgspecError, PoisonError, ValueError) as error:
+        _LOG.error("alert_put_aside_not_understood", name=name, error=str(error))
         return None
-    if alert is not None and not isinstance(alert, Alert):
+    if not isinstance(alert, Alert | None):
         _LOG.error("alert_put_aside_not_understood", name=name, error="it is no alert")
         return None
-    return Aside(name, alert, told["channels"])
+    return Aside(name, alert, told.channels)
 
 
 async def _answered(work: Callable[[], Awaitable[T]]) -> T:

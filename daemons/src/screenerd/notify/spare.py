@@ -24,6 +24,9 @@ from screenerd.store.port import Delivery, StoreError
 PATIENCE_SECONDS: Final = 2.0
 """So long the store may take, in seconds of the machine, before it counts as away."""
 
+MOST: Final = 50_000
+"""Alerts that are put aside at most, a week's of 500 symbols; those that follow wait."""
+
 TOGETHER: Final = 500
 """Alerts that are moved into the store at a time."""
 
@@ -156,17 +159,18 @@ class SpareOutbox:
 
     async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
         """Puts an alert into the outbox of channels, or aside; safe when this returns."""
-        if alert.id not in self._held and await self._in_time(
-            lambda: self._store.enqueue(alert, channels, now)
-        ):
-            return
+        if alert.id not in self._held:
+            if len(self._held) >= MOST:
+                return await self._store.enqueue(alert, channels, now)
+            if await self._in_time(lambda: self._store.enqueue(alert, channels, now)):
+                return None
         held = self._held.setdefault(alert.id, _Held())
         held.alert, held.stored = alert, False
         for channel in channels:
             if channel not in held.channels:
                 held.channels[channel] = None
                 held.rows.setdefault(channel, self._row(alert.id, channel, now))
-        await self._keep(alert.id)
+        return await self._keep(alert.id)
 
     async def due(self, now: int, limit: int = 100) -> list[Held]:
         """Deliveries to try now: those put aside, and those of the store if it is there."""

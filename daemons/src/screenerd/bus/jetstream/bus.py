@@ -97,7 +97,7 @@ class JetStreamBus:
         """
         await self.connection.open()
         try:
-            await check(str(self.connection.client.connected_server_version), self.settings)
+            await check(self.connection.version, self.settings)
             await ensure(await self.connection.ready(), self.settings)
         except BaseException:
             await self.connection.close()

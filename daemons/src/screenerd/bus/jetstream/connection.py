@@ -91,6 +91,12 @@ class Connection:
             raise RuntimeError("the bus is used before it was entered")
         return self._client
 
+    @property
+    def version(self) -> str:
+        """The broker's, as numbers with points."""
+        told = self.client.connected_server_version
+        return f"{told.major}.{told.minor}.{told.patch}"
+
     async def open(self) -> None:
         """Connects, however long that takes."""
         self.since = self.clock.now_ms()
