@@ -258,16 +258,32 @@ async def test_a_day_that_somebody_reads_is_not_put_in_order_yet(url: str) -> No
 
 
 class Halting(psycopg.AsyncConnection[Any]):
-    """Does something else once a day's rows have been written anew, and before they take over."""
+    """Does something else behind one of its statements."""
 
+    behind: bytes
     between: Callable[[], Awaitable[None]]
 
     async def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
-        """Halts behind one statement."""
+        """Halts there."""
         found = await super().execute(query, *arguments, **options)
-        if b"_ordered SELECT" in bytes(query):
+        text = query if isinstance(query, bytes) else str(query).encode()
+        if self.behind in text:
             await self.between()
         return found
+
+
+async def halting(url: str, behind: bytes, between: Callable[[], Awaitable[None]]) -> Halting:
+    connection = await Halting.connect(url, autocommit=True)
+    adapt(connection)
+    connection.behind, connection.between = behind, between
+    return connection
+
+
+async def somebody_waits(url: str) -> None:
+    """Until a statement is kept from what another one holds."""
+    async with asyncio.timeout(10):
+        while not ask(url, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_minute_that_comes_while_its_day_is_ordered_goes_before(url: str) -> None:
@@ -276,19 +292,64 @@ async def test_a_minute_that_comes_while_its_day_is_ordered_goes_before(url: str
     async def come_late() -> None:
         tasks.append(asyncio.create_task(store.write(batch(of_yesterday("A", 4)))))
         assert len(await store.page("x", "A", YESTERDAY, None, 10)) == 4
-        while not ask(url, "SELECT 1 FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.01)
+        await somebody_waits(url)
 
-    async with opened(url) as store, await Halting.connect(url, autocommit=True) as connection:
+    async with opened(url) as store:
         await write_yesterday(store)
-        connection.between = come_late
-        assert await ordering.order_days(connection, NOW) == []
-        async with asyncio.timeout(2):
-            await tasks[0]
-        assert ("A", 4) in lying(url)
-        connection.between = quiet
-        assert len(await ordering.order_days(connection, NOW)) == 1
-        assert lying(url) == sorted([*IN_ORDER, ("A", 4)])
+        async with (
+            await connected(url) as connection,
+            await halting(url, b"_ordered SELECT", come_late) as beside,
+        ):
+            assert await ordering.order_days(connection, beside, NOW) == []
+            async with asyncio.timeout(2):
+                await tasks[0]
+            assert ("A", 4) in lying(url)
+            beside.between = quiet
+            assert len(await ordering.order_days(connection, beside, NOW)) == 1
+            assert lying(url) == sorted([*IN_ORDER, ("A", 4)])
+
+
+async def test_who_waits_while_a_day_takes_its_place_sees_all_of_it(url: str) -> None:
+    tasks: list[asyncio.Task[list[Any]]] = []
+
+    async def begin_to_read() -> None:
+        tasks.append(asyncio.create_task(store.page("x", "A", YESTERDAY, None, 10)))
+        await somebody_waits(url)
+
+    async with opened(url) as store:
+        await write_yesterday(store)
+        async with (
+            await halting(url, b"ATTACH", begin_to_read) as connection,
+            await connected(url) as beside,
+        ):
+            assert len(await ordering.order_days(connection, beside, NOW)) == 1
+            assert len(await tasks[0]) == 4
+
+
+@pytest.mark.parametrize("careful", [True, False])
+async def test_who_looks_at_an_earlier_moment_sees_the_day(
+    url: str, monkeypatch: pytest.MonkeyPatch, careful: bool
+) -> None:
+    """Its day is ordered once that is over; if it were before, there would be none to be seen."""
+    if not careful:
+        monkeypatch.setattr(ordering, "_FROZEN", "SELECT true WHERE %s <> %s")
+    async with opened(url) as store:
+        await write_yesterday(store)
+        with psycopg.connect(url) as reading:
+            reading.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            reading.execute("SELECT 1").fetchall()
+            await store.prune(NOW)
+            assert (lying(url) == IN_ORDER) is not careful
+            seen = reading.execute("SELECT count(*) FROM candles_1m").fetchone()
+            assert seen == (len(IN_ORDER) if careful else 0,)
+        await store.prune(NOW)
+        assert lying(url) == IN_ORDER
+        assert not unfinished(url)
+
+
+def unfinished(url: str) -> list[str]:
+    """Tables of days that did not take their place."""
+    return [name for (name,) in ask(url, "SELECT relname FROM pg_class") if "_ordered" in name]
 
 
 async def quiet() -> None:
@@ -300,10 +361,12 @@ async def test_a_day_that_cannot_be_ordered_keeps_nobody_from_what_else_is_old(u
         await write_yesterday(store)
         with psycopg.connect(url, autocommit=True) as other:
             name = divided.partition("candles_1m", YESTERDAY // DAY_MS)
-            other.execute(f"CREATE TABLE {name}_ordered (taken int)".encode())
+            other.execute(f"ALTER TABLE {name} ADD CONSTRAINT of_the_day CHECK (true)".encode())
+            other.execute(f"CREATE TABLE {name}_ordered (of_one_that_was_killed int)".encode())
         await store.write(batch(candle(minute=-1440 * 5)))
         assert await store.prune(NOW) == 2  # and its line of the journal
         assert lying(url) != IN_ORDER
+        assert not unfinished(url)
 
 
 def days(url: str, table: str) -> list[str]:

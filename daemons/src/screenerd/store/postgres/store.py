@@ -228,8 +228,9 @@ class PostgresStore(PostgresReader):
         for exchange in await self._readers.run(queries.exchanges):
             await self._record_audit(exchange, cutoff)
         try:
-            connection = await self._connect()
-            try:
+            async with AsyncExitStack() as stack:
+                connection = await self._connect()
+                stack.push_async_callback(close, connection)
                 if self._by_day:
                     await retention.make_ahead(connection, now)
                 gone = await retention.drop_old(
@@ -237,10 +238,10 @@ class PostgresStore(PostgresReader):
                 )
                 self._totals.forget()
                 if self._by_day:
-                    await order_days(connection, now)
+                    beside = await self._connect()
+                    stack.push_async_callback(close, beside)
+                    await order_days(connection, beside, now)
                 return gone
-            finally:
-                await close(connection)
         except (psycopg.Error, OSError) as error:
             raise StoreError(f"what is old could not be dropped: {told(error)}") from error
 
