@@ -20,7 +20,7 @@ STAMPS = tuple(field.name for field in fields(Stamps))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(4096)
+@lru_cache(16_384)
 def iso(ms: int) -> str:
     """A time in ms since the epoch as ISO 8601, UTC."""
     return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
