@@ -24,6 +24,7 @@ class FakeStore:
         failing: so many of the next writes are refused with `StoreError`.
         kill_before_record: the process dies when this many deliveries have been recorded.
         here: while it is not set, nothing can be read, and writes wait.
+        frozen: whether who reads then waits, too.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class FakeStore:
         self.sent_at: dict[int, int] = {}
         self.failing = 0
         self.kill_before_record: int | None = None
+        self.frozen = False
         self.here = asyncio.Event()
         self.here.set()
         self._keys: dict[tuple[str, str], int] = {}
@@ -55,6 +57,8 @@ class FakeStore:
 
     async def due(self, now: int, limit: int = 100) -> list[tuple[Delivery, Alert]]:
         """What is pending and whose time has come, oldest first."""
+        if self.frozen:
+            await self.here.wait()
         if not self.here.is_set():
             raise StoreError("the server cannot be reached")
         self._fail_if_asked()

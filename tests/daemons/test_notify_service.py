@@ -17,9 +17,10 @@ from store_values import NOW, alert
 from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
 from screenerd.model import Alert, RuleSwitch, SettingsChanged
+from screenerd.notify import service
 from screenerd.notify.channels import Endpoints, WebhookChannel, parse_channels
 from screenerd.notify.service import Notify, user_channel
-from screenerd.store.port import Settings
+from screenerd.store.port import Settings, StoreError
 from screenerd.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.asyncio
@@ -197,3 +198,49 @@ async def test_what_a_crash_kept_from_a_users_channel_is_told_after_it(tmp_path:
             await asyncio.wait({task}, timeout=5)
             task.result()
     assert target.paths() == ["/api/webhooks/1/letters"]
+
+
+async def test_users_that_are_not_known_yet_miss_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store can be written and not yet be asked who they are: alerts go out meanwhile."""
+    monkeypatch.setattr(service, "ASK_SECONDS", 0.05)
+    bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
+    known, user = asyncio.Event(), user_channel("one")
+
+    class Reluctant(SqliteStore):
+        async def all_settings(self) -> dict[str, Settings]:
+            if not known.is_set():
+                raise StoreError("not now")
+            return await super().all_settings()
+
+    async with fake_target() as target, Reluctant(tmp_path / "a.db", clock) as store:
+        await store.set_settings(
+            "one", Settings((), "https://discord.com/api/webhooks/1/letters"), NOW
+        )
+        # One was in the outbox when the process before this one ended.
+        await store.enqueue(alert(1, at=NOW), ["hook", user, "removed"], NOW)
+        local = Endpoints(discord=target.url, local=True)
+        rules = {"big_bull_60m"}
+        notify = Notify(bus, store, clock, [hook(target)], rules=rules, endpoints=local)
+        task = asyncio.create_task(notify.run())
+        # So long ago that it is not looked for in the store.
+        old = replace(alert(2), triggered_at=NOW - 50 * 3_600_000)
+        for one in (old, alert(3, at=NOW + 1)):
+            await bus.publish(one)
+        await until(target, "/hook", 3)
+        assert "/api/webhooks/1/letters" not in target.paths()
+        assert await store.dead("removed") == []
+        known.set()
+
+        # One is given up: nobody is called so. All else has gone out.
+        async with asyncio.timeout(20):
+            while await store.unclaimed(user, 0) or await store.due(NOW * 2):
+                await asyncio.sleep(0.01)
+        assert len(await store.dead("removed")) == 1
+        assert await store.dead(user) == []
+        await bus.close()
+        await asyncio.wait({task}, timeout=5)
+        task.result()
+    text = b"".join(got.body for got in target.got if got.path.startswith("/api")).decode()
+    assert text.count("Big Bull 60m") >= 3

@@ -116,6 +116,66 @@ async def test_alerts_go_out_without_the_store_and_it_is_told_when_it_is_back() 
         assert ids_of(target) == once([*told, late])
 
 
+async def test_a_store_that_stands_still_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spare, "READ_SECONDS", 0.05)
+    store, shelf, told = FakeStore(), FakeShelf(), alerts(6)
+    async with fake_target() as target, living(target, store, shelf, [webhook(target)]) as life:
+        await accept(life, told[:3])
+        await until(sent(store, "hook", 3))
+        store.frozen = True
+        store.here.clear()
+        life.notifier._wake.set()  # it is being read when it stops
+        await asyncio.sleep(0.01)
+        await accept(life, told[3:])
+        await until(lambda: ids_of(target) == once(told), 3.0)
+        store.here.set()
+        await until(sent(store, "hook", 6))
+        late = replace(told[0], id="late")
+        await accept(life, [late])
+        await until(sent(store, "hook", 7))
+        assert ids_of(target) == once([*told, late])
+
+
+async def test_what_the_store_has_sent_is_not_sent_again_where_the_bus_repeats_itself() -> None:
+    store, shelf, told = FakeStore(), FakeShelf(), alerts(2)
+    async with fake_target() as target, living(target, store, shelf, [webhook(target)]) as life:
+        await accept(life, told[:1])
+        await until(sent(store, "hook", 1))
+        store.here.clear()
+        await accept(life, told)
+        await until(lambda: ids_of(target) == once(told))
+        store.here.set()
+        await until(sent(store, "hook", 2))
+        await until(lambda: not shelf.kept)
+        assert ids_of(target) == once(told)
+
+
+async def test_an_alert_that_is_half_sent_when_the_next_process_begins() -> None:
+    store, shelf, told = FakeStore(), FakeShelf(), alerts(1)
+    async with fake_target() as target:
+        hooks = [webhook(target), webhook(target, "other", "/other")]
+        target.always["/other"] = answer(500)
+        async with living(target, store, shelf, hooks) as life:
+            store.here.clear()
+            await accept(life, told)
+            await until(lambda: ids_of(target) == once(told) and "/other" in target.paths())
+            # The store learns of the one, is gone again, and the alert is put aside once more.
+            store.here.set()
+            await until(lambda: store.states("hook") == {"sent": 1})
+            store.here.clear()
+            await accept(life, told)
+        target.got.clear()
+        target.always["/other"] = answer(200)
+        async with living(target, store, shelf, hooks):
+            await until(lambda: ids_of(target, "/other") == once(told))
+            store.here.set()
+            await until(sent(store, "other", 1))
+            await until(lambda: not shelf.kept)
+        assert ids_of(target) == Counter()
+
+
 async def test_what_was_on_its_way_when_the_store_went_is_recorded_once_it_is_back() -> None:
     store, shelf, told = FakeStore(), FakeShelf(), alerts(3)
     async with fake_target() as target, living(target, store, shelf, [webhook(target)]) as life:

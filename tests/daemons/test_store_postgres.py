@@ -26,6 +26,7 @@ from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.migrations import applied_numbers, migrate
 from screenerd.store.postgres.migrations import sql as as_sql
 from screenerd.store.postgres.values import adapt
+from screenerd.store.postgres.writer import WRITERS_LOCK
 from screenerd.store.postgres.writes import Writing
 from screenerd.store.schema import MIGRATIONS, TABLES, Migration
 from screenerd.store.sqlite.migrations import migrate as migrate_file
@@ -286,27 +287,50 @@ async def somebody_waits(url: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_minute_that_comes_while_its_day_is_ordered_goes_before(url: str) -> None:
-    tasks: list[asyncio.Task[None]] = []
+@pytest.mark.parametrize("change", ["new", "another", "gone"])
+async def test_a_day_that_changes_while_it_is_ordered_is_ordered_the_next_time(
+    url: str, change: str
+) -> None:
+    expected = set(IN_ORDER) | ({("A", 4)} if change == "new" else set())
+    expected -= {("A", 0)} if change == "gone" else set()
 
     async def come_late() -> None:
-        tasks.append(asyncio.create_task(store.write(batch(of_yesterday("A", 4)))))
         assert len(await store.page("x", "A", YESTERDAY, None, 10)) == 4
-        await somebody_waits(url)
+        late = of_yesterday("A", 4 if change == "new" else 0)
+        async with asyncio.timeout(2):  # nobody is held up
+            await store.write(batch(replace(late, close=99.0, source="rest")))
+        if change == "gone":
+            with psycopg.connect(url, autocommit=True) as other:
+                other.execute("DELETE FROM candles_1m WHERE close = 99")
 
     async with opened(url) as store:
         await write_yesterday(store)
-        async with (
-            await connected(url) as connection,
-            await halting(url, b"_ordered SELECT", come_late) as beside,
-        ):
-            assert await ordering.order_days(connection, beside, NOW) == []
-            async with asyncio.timeout(2):
-                await tasks[0]
-            assert ("A", 4) in lying(url)
-            beside.between = quiet
-            assert len(await ordering.order_days(connection, beside, NOW)) == 1
-            assert lying(url) == sorted([*IN_ORDER, ("A", 4)])
+        async with await halting(url, b"_ordered SELECT", come_late) as connection:
+            assert await ordering.order_days(connection, NOW) == []
+            assert set(lying(url)) == expected
+            assert not unfinished(url)
+            connection.between = quiet
+            held = await store.candles("x", None, 0, NOW)
+            assert len(await ordering.order_days(connection, NOW)) == 1
+            assert lying(url) == sorted(expected)
+            assert await store.candles("x", None, 0, NOW) == held
+
+
+async def test_a_writer_at_work_when_a_day_is_begun_is_waited_for(url: str) -> None:
+    async with opened(url) as store, await connected(url) as connection:
+        await write_yesterday(store)
+        with psycopg.connect(url) as other:
+            other.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
+            other.execute(
+                "UPDATE candles_1m SET close = 99 WHERE symbol = 'A' AND time = "
+                "(SELECT min(time) FROM candles_1m)"
+            )
+            ordered = asyncio.create_task(ordering.order_days(connection, NOW))
+            await somebody_waits(url)
+            assert not ordered.done()
+        assert len(await ordered) == 1
+        assert lying(url) == IN_ORDER
+        assert [one.close for one in await store.candles("x", "A", 0, NOW)].count(99) == 1
 
 
 async def test_who_waits_while_a_day_takes_its_place_sees_all_of_it(url: str) -> None:
@@ -318,11 +342,8 @@ async def test_who_waits_while_a_day_takes_its_place_sees_all_of_it(url: str) ->
 
     async with opened(url) as store:
         await write_yesterday(store)
-        async with (
-            await halting(url, b"ATTACH", begin_to_read) as connection,
-            await connected(url) as beside,
-        ):
-            assert len(await ordering.order_days(connection, beside, NOW)) == 1
+        async with await halting(url, b"ATTACH", begin_to_read) as connection:
+            assert len(await ordering.order_days(connection, NOW)) == 1
             assert len(await tasks[0]) == 4
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Final
+
+_MOST_DOUBLINGS: Final = 30
 
 
 @dataclass(slots=True)
@@ -29,7 +32,8 @@ class Backoff:
         self.failures += 1
         if self.is_open:
             return self.longest
-        ceiling = min(self.longest, self.first * 2.0 ** (self.failures - 1))
+        # What has failed for days must not end in a number that is too large.
+        ceiling = min(self.longest, self.first * 2.0 ** min(self.failures - 1, _MOST_DOUBLINGS))
         return self.random.uniform(self.first / 2, ceiling)
 
     def succeeded(self) -> None:

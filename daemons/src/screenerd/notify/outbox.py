@@ -48,7 +48,7 @@ READ_MOST = 20_000
 POLL_SECONDS = 5.0
 """The store is asked this often at least: other processes may put something into the outbox."""
 
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 3.0
 """What a message on its way is given to end when the loop is cancelled."""
 
 _WITHDRAWN = "#withdrawn"
@@ -167,6 +167,10 @@ class _Lane:
 class Notifier:
     """Delivers alerts to the channels of a configuration.
 
+    Attributes:
+        expects_channels: whether some are still to be put; what is for a channel that is not there
+            is given up only once all are.
+
     Example:
         >>> notifier = Notifier(store, channels, SystemClock())  # doctest: +SKIP
         >>> await notifier.accept(alert)  # doctest: +SKIP
@@ -205,6 +209,7 @@ class Notifier:
         self._lanes = {
             channel.name: _Lane(channel, Pacer(limits_for(channel))) for channel in channels
         }
+        self.expects_channels = False
         self._group: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
         self._settled: set[int] = set()
@@ -309,10 +314,10 @@ class Notifier:
             if delivery.id in self._settled:
                 continue
             lane_or_none = self._lanes.get(delivery.channel.removesuffix(_WITHDRAWN))
-            if lane_or_none is None:
-                await self._orphaned(delivery)
-            else:
+            if lane_or_none is not None:
                 lane_or_none.offer((delivery, alert))
+            elif not self.expects_channels:
+                await self._orphaned(delivery)
         self._next_try = {key: at for key, at in self._next_try.items() if at > now}
 
     async def _due(self, now: int) -> list[Held]:

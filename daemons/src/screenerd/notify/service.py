@@ -29,6 +29,10 @@ the newest one."""
 ASK_SECONDS = 10.0
 """So long alerts wait, in seconds of the machine, for what the store is asked about users."""
 
+MOST_UNASKED = 50_000
+"""Alerts kept for users that are not known yet; a process that dies meanwhile loses them for those
+users, if they are older than `LOOK_BACK_MS` when the next one begins."""
+
 _LOG = structlog.get_logger(__name__)
 
 
@@ -62,6 +66,10 @@ class Notify:
         self._store, self._clock = store, clock
         self._users: dict[str, DiscordChannel] = {}
         self._asking: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+        # What users are still to be told of, as long as it is not known who they are.
+        self._unasked: list[Alert] | None = []
+        self.notifier.expects_channels = True
         self._messages: Subscription = bus.subscribe(
             "notify", Alert, SettingsChanged, RulesChanged, limit=100_000, lasting=True
         )
@@ -79,12 +87,19 @@ class Notify:
 
     async def _begin(self) -> None:
         await self._put_users()
+        self.notifier.expects_channels = False
+        alerts, self._unasked = self._unasked, None
+        for alert in alerts or ():
+            for name in list(self._users):
+                await self.notifier.accept(alert, only=name)
         await self._catch_up()
 
     async def _take(self, message: Message, group: asyncio.TaskGroup) -> None:
         match message:
             case Alert():
                 await self.notifier.accept(message)
+                if self._unasked is not None and len(self._unasked) < MOST_UNASKED:
+                    self._unasked.append(message)
             case SettingsChanged():
                 await self._ask(group, partial(self._put_user, message.user))
             case RulesChanged() if self._rules != set(message.rules.names):
@@ -93,10 +108,21 @@ class Notify:
 
     async def _ask(self, group: asyncio.TaskGroup, work: Callable[[], Awaitable[None]]) -> None:
         """Does what needs the store; if that is away it is left to be done once it is back."""
-        task = group.create_task(_until_stored(work))
+        task = group.create_task(self._until_stored(work))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
         await asyncio.wait({task}, timeout=ASK_SECONDS)
+
+    async def _until_stored(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does something, again as long as the store keeps it from being done."""
+        backoff = Backoff(first=0.2, longest=5.0)
+        async with self._one_at_a_time:
+            while True:
+                try:
+                    return await work()
+                except StoreError as error:
+                    _LOG.warning("users_not_known", error=str(error))
+                await asyncio.sleep(backoff.failed())
 
     async def _put_users(self) -> None:
         for user in await self._store.all_settings():
@@ -126,17 +152,6 @@ class Notify:
             since = await self._store.first_seen(f"channel:{name}", self._clock.now_ms())
             for alert in await self._store.unclaimed(name, max(since, newest - LOOK_BACK_MS)):
                 await self.notifier.accept(alert, only=name)
-
-
-async def _until_stored(work: Callable[[], Awaitable[None]]) -> None:
-    """Does something, again as long as the store keeps it from being done."""
-    backoff = Backoff(first=0.2, longest=5.0)
-    while True:
-        try:
-            return await work()
-        except StoreError as error:
-            _LOG.warning("users_not_known", error=str(error))
-        await asyncio.sleep(backoff.failed())
 
 
 def user_channel(user: str) -> str:

@@ -24,8 +24,14 @@ from screenerd.store.port import Delivery, StoreError
 PATIENCE_SECONDS: Final = 2.0
 """So long the store may take, in seconds of the machine, before it counts as away."""
 
+READ_SECONDS: Final = 3.0
+"""So much longer it may take to be read."""
+
 MOST: Final = 50_000
 """Alerts that are put aside at most, a week's of 500 symbols; those that follow wait."""
+
+REMEMBERED: Final = 20_000
+"""Alerts and channels of which is known that the store has them."""
 
 TOGETHER: Final = 500
 """Alerts that are moved into the store at a time."""
@@ -75,8 +81,11 @@ class SparedStore(OutboxStore, Protocol):
 
 @dataclass(slots=True)
 class _Row:
+    """A delivery; when it was made, ms, and whether the store has been told so."""
+
     delivery: Delivery
     sent: int | None = None
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -115,8 +124,9 @@ class SpareOutbox:
         """
         self._store, self._shelf, self._clock, self._patience = store, shelf, clock, patience
         self._held: dict[str, _Held] = {}
-        self._late: set[asyncio.Task[Any]] = set()
+        self._late: set[asyncio.Future[Any]] = set()
         self._postponing: set[int] = set()
+        self._taken: dict[tuple[str, str], None] = {}
         self._away = False
         self._ids = 0
         self._something = asyncio.Event()
@@ -163,39 +173,50 @@ class SpareOutbox:
             if len(self._held) >= MOST:
                 return await self._store.enqueue(alert, channels, now)
             if await self._in_time(lambda: self._store.enqueue(alert, channels, now)):
-                return None
+                return self._took(alert.id, channels)
         held = self._held.setdefault(alert.id, _Held())
         held.alert, held.stored = alert, False
         for channel in channels:
-            if channel not in held.channels:
+            # What the store has of it, and may have sent, is the store's to say.
+            if channel not in held.channels and (alert.id, channel) not in self._taken:
                 held.channels[channel] = None
                 held.rows.setdefault(channel, self._row(alert.id, channel, now))
         return await self._keep(alert.id)
 
     async def due(self, now: int, limit: int = 100) -> list[Held]:
         """Deliveries to try now: those put aside, and those of the store if it is there."""
-        mine = [
+        # Of what was told while the store was being read, it may have given the state before.
+        before = self._hidden()
+        try:
+            found = await self._read(now, limit)
+        except StoreError:
+            if not self._held:
+                raise
+            found = []
+        hidden = before | self._hidden()
+        return [
+            *self._mine(now),
+            *(
+                (delivery, alert)
+                for delivery, alert in found
+                if not {delivery.id, (delivery.alert_id, delivery.channel)} & hidden
+            ),
+        ]
+
+    def _mine(self, now: int) -> list[Held]:
+        return [
             (row.delivery, held.alert)
             for held in self._held.values()
             for row in held.rows.values()
             if held.alert is not None and _is_due(row, now)
         ]
+
+    async def _read(self, now: int, limit: int) -> list[Held]:
+        """What the store has; nothing if it does not answer in time."""
         if self._away:
-            return mine[:limit]
-        # Of what was told while the store was being read, it may have given the state before.
-        before = self._hidden()
-        try:
-            found = await self._store.due(now, limit)
-        except StoreError:
-            if mine:
-                return mine[:limit]
-            raise
-        hidden = before | self._hidden()
-        return mine + [
-            (delivery, alert)
-            for delivery, alert in found
-            if not {delivery.id, (delivery.alert_id, delivery.channel)} & hidden
-        ]
+            return []
+        task = asyncio.ensure_future(self._store.due(now, limit))
+        return task.result() if await self._done_in_time(task, READ_SECONDS) else []
 
     async def delivered(self, delivery: Delivery, at: int) -> None:
         """Records that a delivery was made."""
@@ -249,10 +270,20 @@ class SpareOutbox:
             return False
         task = asyncio.ensure_future(work())
         task.add_done_callback(lambda _: finished())
-        await asyncio.wait({task}, timeout=0 if self._away else self._patience)
+        if not await self._done_in_time(task):
+            return False
+        task.result()
+        return True
+
+    async def _done_in_time(self, task: asyncio.Future[Any], more: float = 0.0) -> bool:
+        """Whether the store has answered in time, whatever; if not it is away until it does."""
+        try:
+            await asyncio.wait({task}, timeout=0 if self._away else self._patience + more)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
         if task.done():
             self._away = False
-            task.result()
             return True
         if not self._away:
             _LOG.warning("store_away", told="alerts are delivered without it")
@@ -261,7 +292,7 @@ class SpareOutbox:
         task.add_done_callback(self._came_late)
         return False
 
-    def _came_late(self, task: asyncio.Task[None]) -> None:
+    def _came_late(self, task: asyncio.Future[Any]) -> None:
         self._late.discard(task)
         if task.cancelled():
             return
@@ -290,14 +321,23 @@ class SpareOutbox:
                 self._something.set()  # there is more to it since
                 return
             held.stored = True
+            self._took(alert_id, channels)
         for channel, row in list(held.rows.items()):
-            if row.sent is not None:
+            if row.sent is not None and not row.told:
                 await self._store.delivered_to(alert_id, channel, row.sent)
-                self._away = False
-                if held.rows.get(channel) is row:
-                    del held.rows[channel]
-        if held.stored and not held.rows and self._held.pop(alert_id, None) is not None:
-            await self._keep(alert_id)
+                self._away, row.told = False, True
+        # What was sent is kept until all of it was: the next process must know.
+        if held.stored and all(row.told for row in held.rows.values()):
+            self._took(alert_id, list(held.rows))
+            if self._held.pop(alert_id, None) is not None:
+                await self._keep(alert_id)
+
+    def _took(self, alert_id: str, channels: Sequence[str]) -> None:
+        """Remembers that the store has an alert for these channels."""
+        for channel in channels:
+            self._taken[alert_id, channel] = None
+        while len(self._taken) > REMEMBERED:
+            del self._taken[next(iter(self._taken))]
 
     async def _keep(self, alert_id: str) -> None:
         """Puts aside how it stands with an alert now."""

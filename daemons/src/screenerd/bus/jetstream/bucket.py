@@ -18,6 +18,9 @@ from screenerd.bus.jetstream.connection import Connection
 
 T = TypeVar("T")
 
+ALL_SECONDS: Final = 60.0
+"""So long it may take to read all of a bucket."""
+
 _ANSWERS: Final = (KeyNotFoundError, KeyWrongLastSequenceError)
 
 
@@ -43,8 +46,10 @@ class Bucket:
         self._connection, self._name, self._ttl = connection, name, ttl
         self._found: KeyValue | None = None
 
-    async def ask(self, work: Callable[[KeyValue], Awaitable[T]]) -> T:
-        """Does something with it.
+    async def ask(
+        self, work: Callable[[KeyValue], Awaitable[T]], seconds: float | None = None
+    ) -> T:
+        """Does something with it, in the time that an acknowledgement may take or in `seconds`.
 
         Raises:
             NoAnswerError: the broker did not answer in time.
@@ -53,7 +58,7 @@ class Bucket:
             KeyWrongLastSequenceError: the value is of another revision than was said.
         """
         try:
-            async with self._connection.within(self._connection.settings.ack_seconds):
+            async with self._connection.within(seconds or self._connection.settings.ack_seconds):
                 return await work(await self._bucket())
         except _ANSWERS:
             raise
@@ -92,7 +97,7 @@ class Bucket:
                 await watching.stop()  # type: ignore[no-untyped-call]
             return found
 
-        return await self.ask(read)
+        return await self.ask(read, ALL_SECONDS)
 
     async def _purge(self, subject: str) -> None:
         js = await self._connection.ready()

@@ -2,8 +2,8 @@
 
 Minutes come with all symbols together, so that a page of one symbol's minutes is spread over as
 many pages of the table. Once a day is over it is written anew, symbol by symbol, beside what is
-there, and takes its place in a moment. Who reads is not held up, and who writes only where a minute
-of that very day comes late.
+there, and takes its place in a moment. Nobody is held up while it is written; a day of which a
+minute comes late meanwhile is written again the next time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ KEY: Final = "exchange, symbol, time"
 
 _LOG = structlog.get_logger(__name__)
 _LATE_MS: Final = HOUR_MS
+_UNLOCK: Final = f"SELECT pg_advisory_unlock({WRITERS_LOCK})"
 _PATIENCE: Final = "SET LOCAL lock_timeout = '500ms'"
 _UNORDERED: Final = (
     "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid), pg_get_partition_constraintdef(c.oid) "
@@ -37,24 +38,26 @@ _UNORDERED: Final = (
 )
 # Whether all that a transaction wrote is frozen: the oldest that is not is younger.
 _FROZEN: Final = "SELECT age(relfrozenxid) < age(%s::xid) FROM pg_class WHERE oid = to_regclass(%s)"
+# What has been written since a transaction began, and how many rows there are.
+_SINCE: Final = "SELECT count(*) FILTER (WHERE age(xmin) < age(%s::xid)), count(*) FROM {}"
 _TRIES: Final = 10
 _TRY_SECONDS: Final = 0.2
 
 
-async def order_days(connection: Connection, beside: Connection, now: int) -> list[str]:
+async def order_days(connection: Connection, now: int) -> list[str]:
     """Orders the days that have been over for an hour, each once; gives which it has.
 
-    One that somebody reads for long, or that cannot be written anew, is left for the next time.
+    One that is written to meanwhile, that somebody reads for long, or that cannot be written anew
+    is left for the next time.
 
     Args:
-        connection: one that is in no transaction; keeps writers off, and puts a day in its place.
-        beside: another one, which writes it anew.
+        connection: one that is in no transaction, and may be closed after.
         now: ms.
 
     Raises:
-        psycopg.Error: a connection is lost.
+        psycopg.Error: the connection is lost.
     """
-    await _drop_unfinished(beside)
+    await _drop_unfinished(connection)
     current = partition(TABLE, day_of(now - _LATE_MS))
     found = await connection.execute(_UNORDERED.encode(), (TABLE,))
     done: list[str] = []
@@ -62,17 +65,17 @@ async def order_days(connection: Connection, beside: Connection, now: int) -> li
         if name >= current:
             break
         try:
+            writing, rows = await _write_anew(connection, name, within)
+            await _freeze(connection, name, writing)
             async with connection.transaction():
-                await _run(connection, _PATIENCE, f"LOCK TABLE {name} IN SHARE MODE")
-                await _write_anew(beside, name, within)
-                await _take_over(connection, name, bounds)
+                await _take_over(connection, name, bounds, writing, rows)
         except (psycopg.Error, StoreError) as error:
-            if connection.broken or beside.broken:
+            if connection.broken:
                 raise
             _LOG.info("store_day_not_ordered", table=name, reason=told(error))
-            await _drop_unfinished(beside)
-            break
-        done.append(name)
+            await _drop_unfinished(connection)
+        else:
+            done.append(name)
     return done
 
 
@@ -87,39 +90,66 @@ async def _drop_unfinished(connection: Connection) -> None:
         await _run(connection, f"DROP TABLE {name}")
 
 
-async def _write_anew(connection: Connection, name: str, within: str) -> None:
-    """The rows in their order, in a table that all see alike, whenever they began to look.
+async def _write_anew(connection: Connection, name: str, within: str) -> tuple[str, int]:
+    """The rows in their order, in another table; gives the transaction, and how many they are.
 
-    A statement that waits for the day to be put in its place has begun before it was written:
-    it sees rows that are frozen, and would see no others.
+    It begins while no writer is at work: what it does not see has been written later.
     """
     new = _new(name)
-    async with connection.transaction():
-        await _run(
-            connection,
-            f"CREATE TABLE {new} (LIKE {name} INCLUDING ALL EXCLUDING INDEXES, "
-            f"CONSTRAINT of_the_day CHECK ({within}))",
-            f"INSERT INTO {new} SELECT * FROM {name} ORDER BY {KEY}",  # noqa: S608
-            f"ALTER TABLE {new} ADD PRIMARY KEY ({KEY})",
-        )
-        found = await connection.execute("SELECT pg_current_xact_id()::xid::text")
-        ((writing,),) = await found.fetchall()
+    await _run(connection, f"SELECT pg_advisory_lock({WRITERS_LOCK})")
+    locked = True
+    try:
+        async with connection.transaction():
+            await _run(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            found = await connection.execute("SELECT pg_current_xact_id()::xid::text")
+            ((writing,),) = await found.fetchall()
+            await _run(connection, _UNLOCK)
+            locked = False
+            await _run(
+                connection,
+                f"CREATE TABLE {new} (LIKE {name} INCLUDING ALL EXCLUDING INDEXES, "
+                f"CONSTRAINT of_the_day CHECK ({within}))",
+            )
+            done = await connection.execute(
+                f"INSERT INTO {new} SELECT * FROM {name} ORDER BY {KEY}".encode()  # noqa: S608
+            )
+            await _run(connection, f"ALTER TABLE {new} ADD PRIMARY KEY ({KEY})")
+            return writing, done.rowcount
+    finally:
+        if locked:
+            await _run(connection, _UNLOCK)
+
+
+async def _freeze(connection: Connection, name: str, writing: str) -> None:
+    """Makes all see the rows alike, whenever they began to look.
+
+    Who looks at an earlier moment would find the day empty: it was written later.
+    """
     for _ in range(_TRIES):
-        await _run(connection, f"VACUUM (FREEZE, ANALYZE) {new}")
-        found = await connection.execute(_FROZEN.encode(), (writing, new))
+        await _run(connection, f"VACUUM (FREEZE, ANALYZE) {_new(name)}")
+        found = await connection.execute(_FROZEN.encode(), (writing, _new(name)))
         if await found.fetchone() == (True,):
             return
         await asyncio.sleep(_TRY_SECONDS)
-    raise StoreError(f"somebody has read or written since before {new} was written")
+    raise StoreError(f"somebody looks at a moment before {_new(name)} was written")
 
 
-async def _take_over(connection: Connection, name: str, bounds: str) -> None:
+async def _take_over(
+    connection: Connection, name: str, bounds: str, writing: str, rows: int
+) -> None:
     new, key = _new(name), f"{name}_pkey"
     await _run(
         connection,
-        # From here on whoever reads or writes waits.
-        f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})",
-        f"LOCK TABLE ONLY {TABLE} IN ACCESS EXCLUSIVE MODE",
+        _PATIENCE,
+        f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})",  # from here on writers wait
+        f"LOCK TABLE {name} IN SHARE MODE",
+    )
+    found = await connection.execute(_SINCE.format(name).encode(), (writing,))
+    if await found.fetchone() != (0, rows):
+        raise StoreError("it was written to meanwhile")
+    await _run(
+        connection,
+        f"LOCK TABLE ONLY {TABLE} IN ACCESS EXCLUSIVE MODE",  # from here on readers wait, too
         f"ALTER TABLE {TABLE} DETACH PARTITION {name}",
         f"DROP TABLE {name}",
         f"ALTER TABLE {new} RENAME TO {name}",

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import psycopg
+import structlog
 
 from screenerd.clock import Clock
 from screenerd.model import Alert, AlertScore, Metrics, RuleSwitch
@@ -23,6 +24,7 @@ from screenerd.store.postgres.ordering import order_days
 from screenerd.store.postgres.reader import PostgresReader
 from screenerd.store.postgres.writer import GroupWriter
 
+_LOG = structlog.get_logger(__name__)
 _AUDIT_STEP_MS: Final = 6 * HOUR_MS
 
 
@@ -228,9 +230,8 @@ class PostgresStore(PostgresReader):
         for exchange in await self._readers.run(queries.exchanges):
             await self._record_audit(exchange, cutoff)
         try:
-            async with AsyncExitStack() as stack:
-                connection = await self._connect()
-                stack.push_async_callback(close, connection)
+            connection = await self._connect()
+            try:
                 if self._by_day:
                     await retention.make_ahead(connection, now)
                 gone = await retention.drop_old(
@@ -238,12 +239,19 @@ class PostgresStore(PostgresReader):
                 )
                 self._totals.forget()
                 if self._by_day:
-                    beside = await self._connect()
-                    stack.push_async_callback(close, beside)
-                    await order_days(connection, beside, now)
+                    await self._order_days(connection, now)
                 return gone
+            finally:
+                await close(connection)
         except (psycopg.Error, OSError) as error:
             raise StoreError(f"what is old could not be dropped: {told(error)}") from error
+
+    async def _order_days(self, connection: Connection, now: int) -> None:
+        try:
+            await order_days(connection, now)
+        except (psycopg.Error, OSError) as error:
+            # It makes reading faster, and nothing else: whoever prunes goes on.
+            _LOG.warning("store_days_not_ordered", reason=told(error))
 
     async def _record_audit(self, exchange: str, cutoff: int) -> None:
         hour = await self._readers.run(partial(_first_unrecorded, exchange=exchange))
