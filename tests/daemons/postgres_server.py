@@ -103,6 +103,18 @@ class Postgres:
         for pid in found:
             os.kill(pid, signal.SIGSTOP)
 
+    def stand_still(self) -> None:
+        """Stops all of its processes; who is connected waits, and who connects."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        self.freeze("")
+
+    def go_on(self) -> None:
+        """After it stood still."""
+        assert self.process is not None
+        for pid in (*self._children(), self.process.pid):
+            os.kill(pid, signal.SIGCONT)
+
     def _children(self) -> list[int]:
         assert self.process is not None
         first = self.process.pid

@@ -51,7 +51,8 @@ async def put_aside(it: Cluster) -> int:
         return len(await BrokerShelf(bus).everything())
 
 
-async def test_notifications_do_not_wait_for_the_database(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["killed", "stands still"])
+async def test_notifications_do_not_wait_for_the_database(tmp_path: Path, how: str) -> None:
     async with (
         fake_target() as target,
         clustered(tmp_path, *ROLES, **settings(tmp_path, target)) as it,
@@ -59,13 +60,19 @@ async def test_notifications_do_not_wait_for_the_database(tmp_path: Path) -> Non
     ):
         await it.well()
         await more(it, target, PHASE)
-        it.database.kill()
+        if how == "killed":
+            it.database.kill()
+        else:
+            it.database.stand_still()
         await more(it, target, PHASE)
         # Whoever delivers dies as well: the other one knows what was sent.
         await it.role("notify", 0).end(signal.SIGKILL)
         await more(it, target, PHASE)
         assert await put_aside(it) >= PHASE
-        it.database.start()
+        if how == "killed":
+            it.database.start()
+        else:
+            it.database.go_on()
         await it.start("notify", 0)
         await it.well()
         until = next_minute(it, 2)
