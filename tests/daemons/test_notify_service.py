@@ -207,12 +207,19 @@ async def test_users_that_are_not_known_yet_miss_nothing(
     monkeypatch.setattr(service, "ASK_SECONDS", 0.05)
     bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
     known, user = asyncio.Event(), user_channel("one")
+    refused: list[str] = []
 
     class Reluctant(SqliteStore):
         async def all_settings(self) -> dict[str, Settings]:
             if not known.is_set():
                 raise StoreError("not now")
             return await super().all_settings()
+
+        async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
+            if list(channels) == [user] and not refused:
+                refused.append(alert.id)
+                raise StoreError("not just now")
+            await super().enqueue(alert, channels, now)
 
     async with fake_target() as target, Reluctant(tmp_path / "a.db", clock) as store:
         await store.set_settings(
@@ -237,6 +244,7 @@ async def test_users_that_are_not_known_yet_miss_nothing(
         async with asyncio.timeout(20):
             while await store.unclaimed(user, 0) or await store.due(NOW * 2):
                 await asyncio.sleep(0.01)
+        assert refused
         assert len(await store.dead("removed")) == 1
         assert await store.dead(user) == []
         await bus.close()

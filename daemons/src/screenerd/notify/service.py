@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
@@ -68,7 +69,7 @@ class Notify:
         self._asking: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
         # What users are still to be told of, as long as it is not known who they are.
-        self._unasked: list[Alert] | None = []
+        self._unasked: deque[Alert] | None = deque()
         self.notifier.expects_channels = True
         self._messages: Subscription = bus.subscribe(
             "notify", Alert, SettingsChanged, RulesChanged, limit=100_000, lasting=True
@@ -88,10 +89,11 @@ class Notify:
     async def _begin(self) -> None:
         await self._put_users()
         self.notifier.expects_channels = False
-        alerts, self._unasked = self._unasked, None
-        for alert in alerts or ():
+        while self._unasked:
             for name in list(self._users):
-                await self.notifier.accept(alert, only=name)
+                await self.notifier.accept(self._unasked[0], only=name)
+            self._unasked.popleft()
+        self._unasked = None
         await self._catch_up()
 
     async def _take(self, message: Message, group: asyncio.TaskGroup) -> None:

@@ -1,9 +1,9 @@
 """The outbox of alerts while the store is away: they are delivered all the same.
 
-An alert that the store does not take in time is put aside, with those who keep things beside it,
-and handed to the lanes from there. What has become of it is kept there, too, and told to the store
-once that is back: what was sent is sent, and what was not is in its outbox. Until then what is put
-aside counts, and not what the store says of the same alert and channel.
+An alert that the store does not take in time is put on a shelf that needs no store, and handed to
+the lanes from there. What has become of it is kept there, too, and told to the store once that is
+back: what was sent is sent, and what was not is in its outbox. Until then what is put aside counts,
+and not what the store says of the same alert and channel.
 """
 
 from __future__ import annotations
