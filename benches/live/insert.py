@@ -7,7 +7,8 @@
    500 minutes of any symbol from any time in the store. With the rows lying as minutes bring them,
    all symbols together; then with the days that are over in the order that `prune` puts them in,
    and so, too, while a minute is being written, again and again.
-4. `GET /api/alerts` over HTTP, 20 to 60 of the newest, with none stored and with a week's.
+4. The requests of `serving.py`, mixed, at a steady rate: what charts, tables and probes ask for.
+5. `GET /api/alerts` over HTTP, 20 to 60 of the newest, with none stored and with a week's.
 
 Give the url of an empty database: `insert.py postgresql://postgres@127.0.0.1/bench`.
 """
@@ -27,6 +28,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import numpy as np
@@ -47,6 +49,7 @@ from screenerd.model import (
     Health,
     Metrics,
     Stamps,
+    SymbolStatus,
     SystemStatus,
 )
 from screenerd.outside import iso
@@ -57,9 +60,16 @@ from screenerd.store.port import MinuteRow
 from screenerd.store.postgres import PostgresStore
 from screenerd.store.postgres.values import instant
 
+if TYPE_CHECKING:
+    from benches.live.serving import requests
+else:
+    from serving import requests
+
 SYMBOLS = [f"S{n:04d}USDT" for n in range(500)]
 DAY = 1440
 PAGES = 1_000
+RATE = 200
+SECONDS = 20
 ALERTS_A_DAY = 13  # of a symbol: `python benches/messages.py`
 PAGE = 500
 
@@ -118,7 +128,8 @@ def metrics(at: int) -> Metrics:
         for name in METRICS.values()
         for timeframe in TIMEFRAMES
     }
-    return Metrics("bench", pl.DataFrame({"symbol": SYMBOLS, "open_time": at, **columns}))
+    frame = pl.DataFrame({"symbol": SYMBOLS, "open_time": at, "price": 1.0, **columns})
+    return Metrics("bench", frame)
 
 
 def history(name: str, days: int, end: int) -> pl.DataFrame:
@@ -273,6 +284,16 @@ async def rest(url: str, memory: InMemory, how: str) -> None:
         for kind, found in taken.items():
             middle, late = statistics.median(found), sorted(found)[int(0.95 * (PAGES - 1))]
             say(f"GET /api/candles from the {kind}, {how}: {middle:.1f} ms, p95 {late:.1f} ms")
+        for kind, address in addresses.items():
+            answers = await requests(int(address.rpartition(":")[2]), RATE, SECONDS, symbols)
+            if answers.bad:
+                raise AssertionError(answers.told())
+            told = sorted(one for its in answers.times.values() for one in its)
+            middle, late = statistics.median(told), told[int(0.95 * (len(told) - 1))]
+            say(
+                f"{RATE} mixed requests a second, candles from the {kind}, {how}: "
+                f"{middle:.1f} ms, p95 {late:.1f} ms"
+            )
         await newest_alerts(http, addresses["store"])
 
 
@@ -322,6 +343,7 @@ async def serving(store: PostgresStore) -> AsyncIterator[str]:
     """The service on a store; gives its address."""
     bus, clock = MemoryBus(), SystemClock()
     told = SystemStatus("bench", Health("ok"), {}, clock.now_ms(), 1.0, clock.now_ms(), 500, 500)
+    followed = [SymbolStatus(name, now_minute(), warm=True, missing=0) for name in SYMBOLS]
     with tempfile.TemporaryDirectory() as folder:
         serve = Serve(
             bus,
@@ -331,7 +353,7 @@ async def serving(store: PostgresStore) -> AsyncIterator[str]:
             rules=screener.RuleSet.load("futures"),
             keys=KeyFile(Path(folder) / "keys"),
             status=lambda: told,
-            symbols=tuple,
+            symbols=lambda: followed,
             prometheus=bytes,
         )
         running = asyncio.create_task(serve.run())
@@ -341,6 +363,9 @@ async def serving(store: PostgresStore) -> AsyncIterator[str]:
                     with contextlib.suppress(aiohttp.ClientError):
                         await http.get(serve.address + "/health/live")
                         break
+                    await asyncio.sleep(0.01)
+                await bus.publish(metrics(now_minute()))
+                while (await http.get(f"{serve.address}/api/metrics/{SYMBOLS[0]}")).status != 200:
                     await asyncio.sleep(0.01)
             yield serve.address
         finally:
