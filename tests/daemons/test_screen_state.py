@@ -174,13 +174,14 @@ async def test_what_is_judged_after_the_bus_has_closed_is_judged_again(
         await rebuild(self)
 
     monkeypatch.setattr(Screen, "_rebuild", slow)
-    async with DemoExchange(Market(symbols=2), SystemClock(60)) as exchange:
+    clock = SystemClock(60, start_ms=rig.clock.now_ms())  # it goes on where the first one ended
+    async with DemoExchange(Market(symbols=2), clock) as exchange:
         there = ExchangeConfig(rest_url=exchange.rest_url, stream_url=exchange.stream_url)
         config = Config(
             exchange=there, store=StoreConfig(path=path), serve=ServeConfig(enabled=False)
         )
         ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(up(config, clock=SystemClock(60), ready=ready))
+        task = asyncio.create_task(up(config, clock=clock, ready=ready))
         roles = await ready
         roles.stop.set()
         await task
