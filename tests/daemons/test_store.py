@@ -474,6 +474,24 @@ async def test_retention_is_exact_to_the_minute(place: Place, hours: int, days: 
         assert await store.prune(NOW + MINUTE_MS) == 6
 
 
+async def test_what_was_delivered_without_the_store_is_recorded_once(place: Place) -> None:
+    async with place.opened() as store:
+        await store.enqueue(alert(1), ["a", "b"], NOW)
+        await store.enqueue(alert(2), ["a"], NOW)
+        await store.delivered_to(alert(1).id, "a", NOW + 5)
+        await store.delivered_to(alert(1).id, "a", NOW + 9)  # told again: the first stands
+        await store.delivered_to(alert(1).id, "gone", NOW + 7)
+        await store.delivered_to(alert(3).id, "a", NOW + 7)
+        due = [(one.alert_id, one.channel) for one, _ in await store.due(NOW)]
+        assert sorted(due) == [(alert(1).id, "b"), (alert(2).id, "a")]
+        told = {one.id: one.stamps.sent for one in await store.alerts(0)}
+        assert told == {alert(1).id: NOW + 5, alert(2).id: None}
+    found = await place.rows(
+        "SELECT channel, state, sent_at FROM outbox ORDER BY alert_id, channel"
+    )
+    assert found == [("a", "sent", NOW + 5), ("b", "pending", None), ("a", "pending", None)]
+
+
 async def test_how_many_alerts_there_are_keeps_up_with_what_is_stored(place: Place) -> None:
     every, of_a = AlertFilter(), AlertFilter(symbol="A")
 
