@@ -20,6 +20,7 @@ import psycopg
 from killing import Left, Promise, SharedClock
 from nats_server import NatsServer
 from postgres_server import Postgres
+from rig import START_MS
 
 from screenerd.clock import SystemClock
 from screenerd.cluster.parts import MOST_WAITING
@@ -301,7 +302,7 @@ async def clustered(
     One of each where nothing is said, or none yet where it is to be `idle`. Roles are made
     `careless` on purpose, and the database runs with options, where they are told.
     """
-    clock = SharedClock(time.time_ns() // 1_000_000, time.monotonic(), speed)
+    clock = SharedClock(START_MS, time.monotonic(), speed)
     market = Market(symbols=symbols)
     async with contextlib.AsyncExitStack() as stack:
         nats = NatsServer(folder / "nats").start()
