@@ -44,11 +44,10 @@ class Probe:
             OSError: the port is taken.
         """
         app = web.Application()
-        vitals = self._vitals
         app.add_routes(
             [
-                web.get("/health/live", lambda _: _told(vitals.live())),
-                web.get("/health/ready", lambda _: _told(vitals.ready())),
+                web.get("/health/live", self._live),
+                web.get("/health/ready", self._ready),
                 web.get("/metrics", self._figures),
             ]
         )
@@ -69,10 +68,16 @@ class Probe:
         """Listens no longer."""
         await self._runner.cleanup()
 
+    async def _live(self, _: web.Request) -> web.Response:
+        return _told(self._vitals.live())
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        return _told(self._vitals.ready())
+
     async def _figures(self, _: web.Request) -> web.Response:
         headers = {"Content-Type": CONTENT_TYPE_LATEST}
         return web.Response(body=self._vitals.figures(), headers=headers)
 
 
-async def _told(fault: str) -> web.Response:
+def _told(fault: str) -> web.Response:
     return web.Response(text=(fault or "ok") + "\n", status=503 if fault else 200)
