@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from screenerd.bus.port import Message
-from screenerd.ingest.bursts import LARGEST_BURST, MOST_AHEAD_MS, MOST_FLYING, MOST_NOTES, Bursts
+from screenerd.ingest.bursts import (
+    LARGEST_BURST,
+    LONGEST_WAIT,
+    MOST_AHEAD_MS,
+    MOST_FLYING,
+    MOST_NOTES,
+    QUIET_SECONDS,
+    Bursts,
+)
 from screenerd.model import MINUTE_MS, Candle, CandleBatch, DeadLetter, Reconnected
 
 pytestmark = pytest.mark.asyncio
@@ -164,6 +172,25 @@ async def test_what_was_received_much_later_waits_for_what_is_on_its_way() -> No
         assert len(bus.arrived) == 2
         bus.holds[0].set()
         await arrived(bus, 3)
+
+
+async def test_a_pause_is_waited_for_and_no_pause_not_for_ever() -> None:
+    bursts = Bursts(HeldBus(held=False), "binance")  # type: ignore[arg-type]
+    loop = asyncio.get_running_loop()
+    with pytest.raises(StopIteration):  # none has come yet: it does not wait at all
+        bursts.quiet().send(None)
+    bursts.add(candle("A"))
+    newest = loop.time()
+    await bursts.quiet()
+    assert loop.time() - newest >= QUIET_SECONDS * 0.99
+
+    waiting = asyncio.create_task(bursts.quiet())
+    began = loop.time()
+    async with asyncio.timeout(20 * LONGEST_WAIT):
+        while not waiting.done():
+            bursts.add(candle("A"))
+            await asyncio.sleep(0.005)
+    assert loop.time() - began >= LONGEST_WAIT * 0.99
 
 
 async def test_letters_are_bounded_and_what_became_of_connections_is_not() -> None:

@@ -27,6 +27,14 @@ class Clock(Protocol):
         ...
 
 
+def seconds_until(offset: int, every: int, now: int) -> float:
+    """Seconds until the next moment that lies `offset` after the start of a period; all in ms.
+
+    At that moment itself it is a whole period.
+    """
+    return ((offset - now) % every or every) / 1000
+
+
 class SystemClock:
     """The machine's own clock, sped up or set to another time if asked for.
 

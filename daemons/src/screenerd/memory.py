@@ -11,7 +11,7 @@ import ctypes
 import gc
 from collections.abc import Callable
 
-from screenerd.clock import Clock
+from screenerd.clock import Clock, seconds_until
 from screenerd.model import MINUTE_MS
 
 QUIET_MS = 30_000
@@ -46,12 +46,8 @@ class Housekeeping:
 
     async def _collect_between_minutes(self) -> None:
         while True:
-            await self._clock.sleep(self._until_quiet())
+            await self._clock.sleep(seconds_until(QUIET_MS, MINUTE_MS, self._clock.now_ms()))
             gc.collect()
-
-    def _until_quiet(self) -> float:
-        """Seconds until the middle of the next minute."""
-        return ((QUIET_MS - self._clock.now_ms()) % MINUTE_MS or MINUTE_MS) / 1000
 
 
 async def _collect_piles() -> None:

@@ -79,7 +79,7 @@ class Part(Protocol):
         """What is still to be done after that, in a few seconds."""
         ...
 
-    def report(self) -> Body:
+    async def report(self) -> Body:
         """What the other processes are told of it."""
         ...
 
@@ -127,8 +127,9 @@ class IngestPart:
         async with asyncio.timeout(LAST_BURST_SECONDS):
             await self._collector.ingest.flush()
 
-    def report(self) -> Body:
-        """How the minutes come in."""
+    async def report(self) -> Body:
+        """How the minutes come in; told between them, as it tells of every symbol."""
+        await self._collector.ingest.quiet()
         rest, stream, ingest = self._collector.rest, self._collector.stream, self._collector.ingest
         until = rest.budget.closed_until
         return reports.of_ingest(ingest.status, stream.connections, until, ingest.symbols())
@@ -182,7 +183,7 @@ class ScreenPart:
     async def finish(self) -> None:
         """Whoever takes over begins with what is not stored: nothing is left to be done."""
 
-    def report(self) -> Body:
+    async def report(self) -> Body:
         """Which shards are judged here."""
         return reports.of_workers(self._workers)
 
@@ -228,7 +229,7 @@ class PersistPart:
     async def finish(self) -> None:
         """What was not stored comes again."""
 
-    def report(self) -> Body:
+    async def report(self) -> Body:
         """Whether what is told is stored."""
         return reports.of_persist(self.here.store.health, active=self._turn.active)
 
@@ -277,7 +278,7 @@ class NotifyPart:
     async def finish(self) -> None:
         """What was not delivered is in the outbox."""
 
-    def report(self) -> Body:
+    async def report(self) -> Body:
         """How notifications go out."""
         channels = {} if self._notify is None else self._notify.notifier.status
         return reports.of_notify(channels, active=self._turn.active)

@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -33,6 +33,7 @@ from screenerd.cluster.parts import (
 from screenerd.cluster.probe import Probe, Vitals
 from screenerd.config import Config
 from screenerd.lag import LoopLag
+from screenerd.memory import Housekeeping
 from screenerd.model import Report
 from screenerd.persist.service import NAME as PERSIST
 from screenerd.rulewatch import RulesWatch
@@ -49,6 +50,9 @@ COMMIT_SECONDS = 0.025
 BURST_COMMIT_SECONDS = 0.1
 """The same where candles are stored: a minute's burst together, and not while its alerts are on
 their way over the same processors."""
+
+NICENESS = 5
+"""Of the process that stores: on the same processors an alert goes before what keeps it."""
 
 SWITCH_SECONDS = 0.0005
 """So long a thread may hold the interpreter while others wait for it."""
@@ -123,6 +127,8 @@ async def run(role: str, config: Config, *, clock: Clock | None = None) -> None:
     """
     clock = clock or SystemClock()
     stop = stopping()
+    if role == PERSIST:
+        os.nice(NICENESS)
     async with AsyncExitStack() as stack:
         patience = BURST_COMMIT_SECONDS if role == PERSIST else COMMIT_SECONDS
         here = await surroundings(config, clock, stop, stack, commit_after=patience)
@@ -140,6 +146,7 @@ async def run(role: str, config: Config, *, clock: Clock | None = None) -> None:
                 group.create_task(lag.run()),
                 group.create_task(here.rules.run()),
                 group.create_task(reporting(here, role, lag, part.report)),
+                group.create_task(Housekeeping(clock, lambda: not part.fault()).run()),
             ]
             await _either(stop, working)
             log.info("stopping", name=role)
@@ -151,11 +158,11 @@ async def run(role: str, config: Config, *, clock: Clock | None = None) -> None:
 
 
 async def reporting(
-    here: Surroundings, role: str, lag: LoopLag, body: Callable[[], dict[str, Any]]
+    here: Surroundings, role: str, lag: LoopLag, body: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     """Tells the other processes how this one is, until cancelled."""
     while True:
-        told = body() | {"lag": lag.recent}
+        told = await body() | {"lag": lag.recent}
         await here.bus.publish(Report(role, here.owner, here.clock.now_ms(), told))
         await asyncio.sleep(REPORT_SECONDS)
 

@@ -13,9 +13,11 @@ from screenerd.clock import Clock, SystemClock
 from screenerd.cluster.observed import BusStatus, Observed
 from screenerd.cluster.parts import EXCHANGE
 from screenerd.cluster.process import reporting, stopping, surroundings
+from screenerd.cluster.reports import Body
 from screenerd.cluster.turns import persistent
 from screenerd.config import Config
 from screenerd.lag import LoopLag
+from screenerd.memory import Housekeeping
 from screenerd.model import Report, SystemStatus
 from screenerd.serve.access.keys import KeyFile
 from screenerd.serve.service import Serve
@@ -54,14 +56,17 @@ async def serve(config: Config, *, clock: Clock | None = None) -> None:
         stack.callback(serving.close)
         told = here.bus.subscribe("observed", Report, limit=REPORTS_WAITING)
         lag = LoopLag()
+
+        async def report() -> Body:
+            return {"clients": serving.status.clients}
+
         async with asyncio.TaskGroup() as group:
             helpers = [
                 group.create_task(_observe(told, observed)),
                 group.create_task(here.rules.run()),
                 group.create_task(lag.run()),
-                group.create_task(
-                    reporting(here, "serve", lag, lambda: {"clients": serving.status.clients})
-                ),
+                group.create_task(Housekeeping(clock, lambda: True).run()),
+                group.create_task(reporting(here, "serve", lag, report)),
             ]
             answering = group.create_task(persistent("serve", serving.run))
             await stop.wait()

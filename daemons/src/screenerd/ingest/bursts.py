@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import structlog
 
@@ -26,6 +27,12 @@ MOST_FLYING = 4
 MOST_AHEAD_MS = 1_000
 """A burst does not set out while another is on its way that was received so much earlier."""
 
+QUIET_SECONDS = 0.1
+"""No candle has come for so long: a minute's alerts are out, or nearly."""
+
+LONGEST_WAIT = 0.5
+"""Where candles come without a pause, what waits for one goes on after so long."""
+
 MOST_NOTES = 1_000
 """Notes that may wait for the bus; those beyond are refused."""
 
@@ -41,6 +48,7 @@ class Bursts:
         self._candles: list[Candle] = []
         self._notes: list[Note] = []
         self._woken = asyncio.Event()
+        self._newest = 0.0
         self._flying: dict[asyncio.Task[None], CandleBatch] = {}
 
     @property
@@ -51,6 +59,7 @@ class Bursts:
     def add(self, candle: Candle) -> None:
         """Takes a candle; in its symbol's order."""
         self._candles.append(candle)
+        self._newest = time.monotonic()
         self._woken.set()
 
     def note(self, note: Note) -> bool:
@@ -60,6 +69,14 @@ class Bursts:
         self._notes.append(note)
         self._woken.set()
         return True
+
+    async def quiet(self) -> None:
+        """Waits for a pause among the candles, if not for long: for what is no part of an alert."""
+        began = time.monotonic()
+        while (now := time.monotonic()) < began + LONGEST_WAIT:
+            if now >= self._newest + QUIET_SECONDS:
+                return
+            await asyncio.sleep(min(self._newest + QUIET_SECONDS, began + LONGEST_WAIT) - now)
 
     async def run(self) -> None:
         """Hands on what comes, until cancelled."""

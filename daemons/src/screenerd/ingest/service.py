@@ -12,7 +12,7 @@ import structlog
 from screenerd import timings
 from screenerd.backoff import Backoff
 from screenerd.bus.port import Bus
-from screenerd.clock import Clock
+from screenerd.clock import Clock, seconds_until
 from screenerd.exchange.port import (
     Exchange,
     ExchangeError,
@@ -181,6 +181,10 @@ class Ingest:
         """Puts onto the bus what waits for the end of its burst; a clean stop needs it at once."""
         await self._bursts.flush()
 
+    async def quiet(self) -> None:
+        """Waits, if not for long, until no minutes are coming in."""
+        await self._bursts.quiet()
+
     # What runs.
 
     async def run(self) -> None:
@@ -203,6 +207,7 @@ class Ingest:
         """What moves within the minute; people look, so the seconds are theirs at any speed."""
         while True:
             await asyncio.sleep(PRICES_SECONDS)
+            await self._bursts.quiet()
             told = {name: at for name, at in feed.prices().items() if name in self._followed}
             if told:
                 await self._bus.publish(Prices(self._exchange.name, self._clock.now_ms(), told))
@@ -346,11 +351,9 @@ class Ingest:
     async def _watch_closes(self) -> None:
         """Five seconds after every minute, and after every reconnection: is anything missing?"""
         while True:
-            now = self._clock.now_ms()
-            due = minute_of(now) + CLOSE_DEADLINE_MS
-            wait = (due if due > now else due + MINUTE_MS) - now
+            wait = seconds_until(CLOSE_DEADLINE_MS, MINUTE_MS, self._clock.now_ms())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._clock.real(wait / 1000)):
+                async with asyncio.timeout(self._clock.real(wait)):
                     await self._repair_wanted.wait()
             self._repair_wanted.clear()
             await self._repair()

@@ -10,8 +10,8 @@ import structlog
 
 from screenerd import timings, trace
 from screenerd.bus.port import Bus, Message, Received, Subscription
-from screenerd.clock import Clock
-from screenerd.model import Alert, Bars, CandleBatch, DeadLetter, Metrics
+from screenerd.clock import Clock, seconds_until
+from screenerd.model import MINUTE_MS, Alert, Bars, CandleBatch, DeadLetter, Metrics
 from screenerd.store.items import weight
 from screenerd.store.port import Store
 
@@ -21,6 +21,9 @@ NAME = "persist"
 """Its name among the bus's subscribers."""
 
 PRUNE_SECONDS = 600.0
+PRUNE_AT_MS = 5_000
+"""So long after a minute's close its alerts are out; it is most of a minute to the next ones."""
+
 LARGEST_WRITE = 2_000
 MOST_ROWS = 40_000
 """So many rows may be on their way to the store; what comes then waits at the bus."""
@@ -102,5 +105,7 @@ class Persist:
 
     async def _prune(self) -> None:
         while True:
+            now = self._clock.now_ms()
+            await self._clock.sleep(seconds_until(PRUNE_AT_MS, MINUTE_MS, now))
             self.status.pruned += await self._store.prune(self._clock.now_ms())
             await self._clock.sleep(PRUNE_SECONDS)

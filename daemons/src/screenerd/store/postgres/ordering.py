@@ -9,6 +9,7 @@ minute comes late meanwhile is written again the next time.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 import psycopg
@@ -64,6 +65,7 @@ async def order_days(connection: Connection, now: int) -> list[str]:
     for name, bounds, within in await found.fetchall():
         if name >= current:
             break
+        began = time.monotonic()
         try:
             writing, rows = await _write_anew(connection, name, within)
             await _freeze(connection, name, writing)
@@ -75,6 +77,8 @@ async def order_days(connection: Connection, now: int) -> list[str]:
             _LOG.info("store_day_not_ordered", table=name, reason=told(error))
             await _drop_unfinished(connection)
         else:
+            seconds = round(time.monotonic() - began, 2)
+            _LOG.info("store_day_ordered", table=name, rows=rows, seconds=seconds)
             done.append(name)
     return done
 
