@@ -180,6 +180,24 @@ def bench_live(session: nox.Session) -> None:
 
 
 @nox.session(requires=["wheel"])
+def bench_cluster(session: nox.Session) -> None:
+    """Roles alone, over NATS and PostgreSQL: an alert's way, a takeover, growth (40 minutes).
+
+    Given the url of an empty database, also how fast that takes rows and gives them back:
+    `nox -s bench_cluster -- postgresql://postgres@127.0.0.1/bench`.
+    """
+    install_wheel(session, "hatchling", "matplotlib", "pytest")
+    session.install("--no-build-isolation", "./daemons")
+    session.run("python", "tests/daemons/nats_server.py")
+    cluster = ("python", "benches/live/cluster.py")
+    session.run(*cluster, "--takeover", "--minutes", "3")
+    sizes = ("125", "250", "500", "1000", "2000")
+    session.run(*cluster, "--symbols", *sizes, "--workers", "0", "--minutes", "8")
+    if session.posargs:
+        session.run("python", "benches/live/insert.py", *session.posargs)
+
+
+@nox.session(requires=["wheel"])
 def daemons(session: nox.Session) -> None:
     """The layers and the tests of the daemons, installed as a user installs them."""
     install_wheel(session, *TEST_TOOLS, *SERVICE_TOOLS, *DEPLOY_TOOLS, "hatchling")

@@ -179,8 +179,8 @@ async def test_a_pause_is_waited_for_and_no_pause_not_for_ever() -> None:
     loop = asyncio.get_running_loop()
     with pytest.raises(StopIteration):  # none has come yet: it does not wait at all
         bursts.quiet().send(None)
-    bursts.add(candle("A"))
     newest = loop.time()
+    bursts.add(candle("A"))
     await bursts.quiet()
     assert loop.time() - newest >= QUIET_SECONDS * 0.99
 

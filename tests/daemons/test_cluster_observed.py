@@ -8,12 +8,8 @@ from typing import Any
 import pytest
 from scripted import MovedClock
 
-from screenerd.cluster.observed import (
-    SILENT_SECONDS,
-    TAKEOVER_SECONDS,
-    BusStatus,
-    Observed,
-)
+from screenerd.cluster.heard import SILENT_SECONDS
+from screenerd.cluster.observed import TAKEOVER_SECONDS, BusStatus, Observed
 from screenerd.cluster.reports import of_ingest, of_notify, of_persist
 from screenerd.exchange.port import ConnectionStatus
 from screenerd.ingest.service import IngestStatus

@@ -179,6 +179,49 @@ async def until_named(notify: Notify, name: str) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_a_late_answer_about_a_user_does_not_replace_a_newer_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chosen twice while the store takes long to tell the first: the second is in force."""
+    monkeypatch.setattr(service, "ASK_SECONDS", 0.02)
+    address = "https://discord.com/api/webhooks/{}/letters"
+    bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    class Slow(SqliteStore):
+        async def settings(self, user: str) -> Settings:
+            found = await super().settings(user)
+            if not asked.is_set():
+                asked.set()
+                await told.wait()
+            return found
+
+    async with fake_target() as target, Slow(tmp_path / "a.db", clock) as store:
+        local = Endpoints(discord=target.url, local=True)
+        rules = {"big_bull_60m"}
+        notify = Notify(bus, store, clock, [], rules=rules, endpoints=local)
+        task = asyncio.create_task(notify.run())
+        await store.set_settings("one", Settings((), address.format(1)), NOW)
+        await bus.publish(SettingsChanged("one"))
+        async with asyncio.timeout(10):
+            await asked.wait()
+        await store.set_settings("one", Settings((), address.format(2)), NOW)
+        await bus.publish(SettingsChanged("one"))
+        await asyncio.sleep(0.2)  # had it not to wait for the first, it would be over by then
+        monkeypatch.setattr(service, "ASK_SECONDS", 20)
+        told.set()
+        await until_named(notify, user_channel("one"))
+        await bus.publish(SettingsChanged("another"))  # in its turn: both are through by then
+        await bus.publish(alert(1, at=clock.now_ms()))
+        async with asyncio.timeout(20):
+            while not target.got:
+                await asyncio.sleep(0.01)
+        await bus.close()
+        await asyncio.wait({task}, timeout=5)
+        task.result()
+    assert target.paths() == ["/api/webhooks/2/letters"]
+
+
 async def test_what_a_crash_kept_from_a_users_channel_is_told_after_it(tmp_path: Path) -> None:
     bus, clock = MemoryBus(), SystemClock(speed=20, start_ms=NOW)
     path = tmp_path / "a.db"

@@ -22,6 +22,7 @@ from screenerd.store.audit import HOUR_MS
 from screenerd.store.items import Counts, Item
 from screenerd.store.port import StoreError
 from screenerd.store.postgres import PostgresStore, candles, connect, divided, ordering
+from screenerd.store.postgres import store as store_module
 from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.migrations import applied_numbers, migrate
 from screenerd.store.postgres.migrations import sql as as_sql
@@ -388,6 +389,42 @@ async def test_a_day_that_cannot_be_ordered_keeps_nobody_from_what_else_is_old(u
         assert await store.prune(NOW) == 2  # and its line of the journal
         assert lying(url) != IN_ORDER
         assert not unfinished(url)
+
+
+def cut_off(url: str, connection: psycopg.AsyncConnection[Any]) -> None:
+    """The server ends a connection."""
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+
+
+async def test_a_lost_connection_is_told_while_days_are_ordered(url: str) -> None:
+    async def lose() -> None:
+        cut_off(url, connection)
+
+    async with opened(url) as store:
+        await write_yesterday(store)
+        async with await halting(url, b"_ordered SELECT", lose) as connection:
+            with pytest.raises(psycopg.OperationalError):
+                await ordering.order_days(connection, NOW)
+        assert len(lying(url)) == len(IN_ORDER)
+        await store.prune(NOW)
+        assert lying(url) == IN_ORDER
+        assert not unfinished(url)
+
+
+async def test_a_lost_connection_ends_the_ordering_of_days_and_no_more(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(connection: Any, now: int) -> list[str]:
+        cut_off(url, connection)
+        return await ordering.order_days(connection, now)
+
+    async with opened(url) as store:
+        await write_yesterday(store)
+        await store.write(batch(candle(minute=-1440 * 5)))
+        monkeypatch.setattr(store_module, "order_days", lost)
+        assert await store.prune(NOW) == 2  # and its line of the journal
+        assert lying(url) != IN_ORDER
 
 
 def days(url: str, table: str) -> list[str]:

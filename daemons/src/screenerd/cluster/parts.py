@@ -83,6 +83,11 @@ class Part(Protocol):
         """What the other processes are told of it."""
         ...
 
+    @property
+    def warm(self) -> bool:
+        """Whether all that its work begins with is in memory; who stands by has nothing yet."""
+        ...
+
     def fault(self) -> str:
         """Why it is not ready; nothing if it is."""
         ...
@@ -133,6 +138,11 @@ class IngestPart:
         rest, stream, ingest = self._collector.rest, self._collector.stream, self._collector.ingest
         until = rest.budget.closed_until
         return reports.of_ingest(ingest.status, stream.connections, until, ingest.symbols())
+
+    @property
+    def warm(self) -> bool:
+        """It is once every symbol has its longer bars, too."""
+        return self._collector.ingest.status.bars_ready
 
     def fault(self) -> str:
         """It is ready once every symbol has its history."""
@@ -187,6 +197,11 @@ class ScreenPart:
         """Which shards are judged here."""
         return reports.of_workers(self._workers)
 
+    @property
+    def warm(self) -> bool:
+        """It is once every shard of its own is rebuilt, and it has some."""
+        return bool(self._workers.shards) and self._workers.ready
+
     def fault(self) -> str:
         """It is ready once every shard of its own is rebuilt; who stands by is ready at once."""
         return "" if self._workers.ready else "rebuilding"
@@ -232,6 +247,11 @@ class PersistPart:
     async def report(self) -> Body:
         """Whether what is told is stored."""
         return reports.of_persist(self.here.store.health, active=self._turn.active)
+
+    @property
+    def warm(self) -> bool:
+        """It is while it is its turn."""
+        return self._turn.active
 
     def fault(self) -> str:
         """It is ready while the store takes writes."""
@@ -282,6 +302,11 @@ class NotifyPart:
         """How notifications go out."""
         channels = {} if self._notify is None else self._notify.notifier.status
         return reports.of_notify(channels, active=self._turn.active)
+
+    @property
+    def warm(self) -> bool:
+        """It is while it is its turn."""
+        return self._turn.active
 
     def fault(self) -> str:
         """It is always ready: a target that fails is no fault of its own."""

@@ -128,7 +128,8 @@ async def run(role: str, config: Config, *, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
     stop = stopping()
     if role == PERSIST:
-        os.nice(NICENESS)
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.nice(NICENESS)
     async with AsyncExitStack() as stack:
         patience = BURST_COMMIT_SECONDS if role == PERSIST else COMMIT_SECONDS
         here = await surroundings(config, clock, stop, stack, commit_after=patience)
@@ -146,7 +147,7 @@ async def run(role: str, config: Config, *, clock: Clock | None = None) -> None:
                 group.create_task(lag.run()),
                 group.create_task(here.rules.run()),
                 group.create_task(reporting(here, role, lag, part.report)),
-                group.create_task(Housekeeping(clock, lambda: not part.fault()).run()),
+                group.create_task(Housekeeping(clock, lambda: part.warm).run()),
             ]
             await _either(stop, working)
             log.info("stopping", name=role)

@@ -65,7 +65,7 @@ async def serve(config: Config, *, clock: Clock | None = None) -> None:
                 group.create_task(_observe(told, observed)),
                 group.create_task(here.rules.run()),
                 group.create_task(lag.run()),
-                group.create_task(Housekeeping(clock, lambda: True).run()),
+                group.create_task(Housekeeping(clock, lambda: serving.server is not None).run()),
                 group.create_task(reporting(here, "serve", lag, report)),
             ]
             answering = group.create_task(persistent("serve", serving.run))

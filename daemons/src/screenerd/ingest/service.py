@@ -62,7 +62,7 @@ TIMEFRAMES = {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "8h": 480, "1d": 1440}
 BARS_WANTED = 500
 
 PRICES_SECONDS = 1.0
-"""How often the prices of running minutes are told, in seconds of the machine."""
+"""How often the prices of running minutes are told, in seconds of the machine; candles go first."""
 
 
 @dataclass(slots=True)

@@ -72,8 +72,6 @@ async def order_days(connection: Connection, now: int) -> list[str]:
             async with connection.transaction():
                 await _take_over(connection, name, bounds, writing, rows)
         except (psycopg.Error, StoreError) as error:
-            if connection.broken:
-                raise
             _LOG.info("store_day_not_ordered", table=name, reason=told(error))
             await _drop_unfinished(connection)
         else:
