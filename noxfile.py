@@ -186,7 +186,7 @@ def bench_cluster(session: nox.Session) -> None:
     Given the url of an empty database, also how fast that takes rows and gives them back:
     `nox -s bench_cluster -- postgresql://postgres@127.0.0.1/bench`.
     """
-    install_wheel(session, "hatchling", "matplotlib", "pytest")
+    install_wheel(session, "hatchling", "pytest")
     session.install("--no-build-isolation", "./daemons")
     session.run("python", "tests/daemons/nats_server.py")
     cluster = ("python", "benches/live/cluster.py")

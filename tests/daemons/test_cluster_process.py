@@ -9,18 +9,23 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from databases import empty
 from nats_server import NatsServer, free_port
+from scripted import MemoryStore
 
 from screenerd.bus.jetstream.bus import JetStreamBus
 from screenerd.bus.jetstream.leases import JetStreamRecords, Leases
+from screenerd.bus.memory import MemoryBus
 from screenerd.clock import SystemClock
 from screenerd.cluster import process, service
+from screenerd.cluster.parts import IngestPart
 from screenerd.config import Config
+from screenerd.ingest.service import Ingest
 
 pytestmark = pytest.mark.asyncio
 
@@ -123,3 +128,31 @@ async def test_where_it_may_not_give_way_it_stores_all_the_same(
     monkeypatch.setattr(os, "nice", forbidden)
     async with running(process.run("persist", place.config)):
         await place.until_ready()
+
+
+async def test_who_collects_reports_in_a_pause_among_the_candles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits, pause = asyncio.Event(), asyncio.Event()
+
+    async def quiet(_: Ingest) -> None:
+        waits.set()
+        await pause.wait()
+
+    monkeypatch.setattr(Ingest, "quiet", quiet)
+    async with aiohttp.ClientSession() as session:
+        here = SimpleNamespace(
+            config=Config(),
+            bus=MemoryBus(),
+            store=MemoryStore(),
+            clock=SystemClock(),
+            session=session,
+        )
+        part = IngestPart(here)  # type: ignore[arg-type]  # as much as it needs
+        report = asyncio.create_task(part.report())
+        async with asyncio.timeout(5):
+            await waits.wait()
+            await asyncio.sleep(0.05)
+            assert not report.done()
+            pause.set()
+            assert (await report)["ingest"]["started"] is False

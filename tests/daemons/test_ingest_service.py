@@ -12,6 +12,7 @@ from scripted import START, MemoryStore, MovedClock, ScriptedExchange, ScriptedF
 
 from screenerd.bus.memory import MemoryBus, MemorySubscription
 from screenerd.bus.port import Message
+from screenerd.ingest.bursts import Bursts
 from screenerd.ingest.service import Ingest
 from screenerd.model import (
     MINUTE_MS,
@@ -139,6 +140,27 @@ async def test_prices_of_running_minutes_are_told(
         assert isinstance(prices, Prices)
         assert prices.prices == {"A": 2.0}, "and no stranger's"
         assert prices.at == bench.clock.now_ms()
+
+
+@pytest.mark.asyncio
+async def test_prices_wait_for_a_pause_among_the_candles(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, pause = asyncio.Event(), asyncio.Event()
+
+    async def quiet(_: Bursts) -> None:
+        waits.set()
+        await pause.wait()
+
+    monkeypatch.setattr(Bursts, "quiet", quiet)
+    monkeypatch.setattr("screenerd.ingest.service.PRICES_SECONDS", 0.01)
+    async with running(market("A")) as bench:
+        told = aiter(bench.bus.subscribe("prices", Prices, limit=10))
+        bench.feed.moved = {"A": 2.0}
+        async with asyncio.timeout(5):
+            await waits.wait()
+            await asyncio.sleep(0.05)
+            assert bench.feed.moved, "what has moved is asked for after the pause"
+            pause.set()
+            assert isinstance((await anext(told)).message, Prices)
 
 
 @pytest.mark.asyncio

@@ -173,6 +173,16 @@ async def test_a_user_is_told_where_and_of_what_the_user_chose(tmp_path: Path) -
     }
 
 
+async def end_once_told(target: FakeTarget, bus: MemoryBus, task: asyncio.Task[None]) -> None:
+    """Waits until the target has got something, and ends whoever told it."""
+    async with asyncio.timeout(20):
+        while not target.got:
+            await asyncio.sleep(0.01)
+    await bus.close()
+    await asyncio.wait({task}, timeout=5)
+    task.result()
+
+
 async def until_named(notify: Notify, name: str) -> None:
     async with asyncio.timeout(10):
         while name not in notify.notifier.status:
@@ -213,12 +223,7 @@ async def test_a_late_answer_about_a_user_does_not_replace_a_newer_choice(
         await until_named(notify, user_channel("one"))
         await bus.publish(SettingsChanged("another"))  # in its turn: both are through by then
         await bus.publish(alert(1, at=clock.now_ms()))
-        async with asyncio.timeout(20):
-            while not target.got:
-                await asyncio.sleep(0.01)
-        await bus.close()
-        await asyncio.wait({task}, timeout=5)
-        task.result()
+        await end_once_told(target, bus, task)
     assert target.paths() == ["/api/webhooks/2/letters"]
 
 
@@ -234,12 +239,7 @@ async def test_what_a_crash_kept_from_a_users_channel_is_told_after_it(tmp_path:
             await store.write(replace(alert(1, at=NOW + 1000), rule="x"))
             notify = Notify(bus, store, clock, [], rules={"x"}, endpoints=local)
             task = asyncio.create_task(notify.run())
-            async with asyncio.timeout(20):
-                while not target.got:
-                    await asyncio.sleep(0.01)
-            await bus.close()
-            await asyncio.wait({task}, timeout=5)
-            task.result()
+            await end_once_told(target, bus, task)
     assert target.paths() == ["/api/webhooks/1/letters"]
 
 
