@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -63,7 +64,8 @@ class RulesWatch:
                 told = f"there is no rule {name!r}: `GET /api/rules` and `screener rules list` tell"
                 raise RulesError("rules.shadow", told)
         self.status = RulesStatus(clock.now_ms())
-        self._known = self._seen = _facts(found)
+        self._known = _facts(found)
+        self._seen = self._known, self._files.signs
         self._seen_at = time.monotonic()
         self._asked = asyncio.Event()
 
@@ -90,17 +92,22 @@ class RulesWatch:
                 await self._asked.wait()
 
     def _is_settled(self, found: Mapping[Path, Found]) -> bool:
-        """Whether the files have been as they are for long enough."""
+        """Whether the files have been as they are for long enough.
+
+        What is the same at two looks may have been something else between them, as a file that is
+        emptied and written again and again: its times tell.
+        """
         facts, now = _facts(found), time.monotonic()
-        if facts != self._seen:
-            self._seen, self._seen_at = facts, now
+        if (facts, self._files.signs) != self._seen:
+            self._seen, self._seen_at = (facts, self._files.signs), now
         if facts == self._known:
             return True
         away = any(isinstance(one, MissingError) for one in found.values())
         return now - self._seen_at >= (GONE_SECONDS if away else SETTLE_SECONDS)
 
     async def _act(self, found: Mapping[Path, Found]) -> None:
-        self._known = self._seen = _facts(found)
+        self._known = _facts(found)
+        self._seen = self._known, self._files.signs
         try:
             rules = await asyncio.to_thread(_assembled, self._sources, found)
         except RulesError as error:
@@ -133,31 +140,51 @@ class RulesWatch:
 
 
 class _Files:
-    """What files hold now, read again only where something about them has changed."""
+    """What files hold now, read again only where something about them has changed.
+
+    Attributes:
+        signs: what has changed of each file if somebody has touched it; `None` of one that is away.
+    """
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
         self._paths = paths
-        self._signs: dict[Path, object] = {}
+        self.signs: dict[Path, Sign | None] = {}
+        self._read: dict[Path, Sign | None] = {}
         self._found: dict[Path, Found] = {}
 
     def look(self, *, anew: bool) -> dict[Path, Found]:
         """What each file holds; `anew` reads them all."""
-        for path in self._paths:
-            sign = _sign(path)
-            if anew or sign is None or sign != self._signs.get(path):
-                self._signs[path], self._found[path] = sign, _found(path)
+        self.signs = {path: _sign(path) for path in self._paths}
+        for path, sign in self.signs.items():
+            if anew or sign is None or sign != self._read.get(path):
+                self._found[path] = _found(path)
+                self._read[path] = None if sign is None or sign.racy else sign
         return dict(self._found)
 
 
-def _sign(path: Path) -> object:
-    """What changes when a file does; `None` if that cannot be told."""
+class Sign(NamedTuple):
+    """What is known of a file without reading it."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @property
+    def racy(self) -> bool:
+        """Whether it may still change and keep its time."""
+        return abs(time.time() - self.modified_ns / 1e9) < RACY_SECONDS
+
+
+def _sign(path: Path) -> Sign | None:
     try:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    if abs(time.time() - found.st_mtime) < RACY_SECONDS:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return Sign(
+        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    )
 
 
 def _found(path: Path) -> Found:
