@@ -125,7 +125,7 @@ async def test_what_changes_nothing_is_no_change(mine: Path) -> None:
 
 
 async def test_a_hundred_changes_in_a_second_are_one(mine: Path) -> None:
-    """One, and one more for each time the machine stood still for so long that it looked settled."""
+    """One, and one more whenever the machine stood still for so long that it looked settled."""
     written = [time.monotonic()]
     async with watching(mine) as it:
         for number in range(100):

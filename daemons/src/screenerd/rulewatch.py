@@ -182,9 +182,7 @@ def _sign(path: Path) -> Sign | None:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    return Sign(
-        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    )
+    return Sign(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _found(path: Path) -> Found:

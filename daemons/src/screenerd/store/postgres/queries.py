@@ -12,6 +12,7 @@ from screenerd.store.audit import Held, Span, audit_symbol
 from screenerd.store.frames import BARS, MINUTES, STRETCHES
 from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
 from screenerd.store.postgres.connect import Connection
+from screenerd.store.postgres.gathered import frame, gather
 from screenerd.store.postgres.values import Ms, optional
 from screenerd.store.rows import (
     ALERT_COLUMNS,
@@ -76,9 +77,13 @@ _MINUTE_COLUMNS = (
     "time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, "
     "taker_buy_quote_volume, source"
 )
-_MINUTES = (
-    f"SELECT symbol, {_MINUTE_COLUMNS} FROM candles_1m "  # noqa: S608
-    "WHERE exchange = %s AND symbol = %s AND time >= %s AND time < %s ORDER BY time"
+_MINUTES = gather(
+    "candles_1m", MINUTES, "exchange = %s AND symbol = ANY(%s) AND time >= %s AND time < %s"
+)
+_BARS = gather(
+    "bars",
+    BARS,
+    "exchange = %s AND timeframe = %s AND (%s::text[] IS NULL OR symbol = ANY(%s))",
 )
 _STRETCH = (
     "SELECT symbol, time, open, high, low, close FROM candles_1m "
@@ -132,11 +137,8 @@ async def minutes(
     connection: Connection, exchange: str, symbols: Sequence[str], start: int, end: int
 ) -> pl.DataFrame:
     """Candles of some symbols that open in [start, end), as a frame."""
-    rows: list[Row] = []
-    async with connection.transaction():
-        for symbol in symbols:
-            rows += await _rows(connection, _MINUTES, (exchange, symbol, Ms(start), Ms(end)))
-    return pl.DataFrame(rows, schema=MINUTES, orient="row")
+    found = await _rows(connection, _MINUTES, (exchange, list(symbols), Ms(start), Ms(end)))
+    return frame(found, MINUTES, symbols)
 
 
 async def page(
@@ -245,13 +247,8 @@ async def bars(
 ) -> pl.DataFrame:
     """The bars of a length, by symbol and time."""
     names = None if symbols is None else list(symbols)
-    found = await _rows(
-        connection,
-        "SELECT symbol, time, close FROM bars WHERE exchange = %s AND timeframe = %s "
-        "AND (%s::text[] IS NULL OR symbol = ANY(%s)) ORDER BY symbol, time",
-        (exchange, timeframe, names, names),
-    )
-    return pl.DataFrame(found, schema=BARS, orient="row")
+    found = await _rows(connection, _BARS, (exchange, timeframe, names, names))
+    return frame(found, BARS, sorted(row[0] for row in found))
 
 
 async def newest_bars(connection: Connection, exchange: str) -> dict[tuple[str, str], int]:

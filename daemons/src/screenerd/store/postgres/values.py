@@ -8,7 +8,10 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+from psycopg import DataError
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
@@ -21,6 +24,9 @@ _PACK: Final = struct.Struct("!q")
 _EARLIEST: Final = -210_866_803_200_000
 _LATEST: Final = 9_224_318_016_000_000
 _JSONB_HEADER: Final = 1
+_LIST_HEADER: Final = struct.Struct("!iiI")
+"""How many dimensions, whether there is a NULL in it, and what the elements are."""
+_LIST_START: Final = _LIST_HEADER.size + 8
 
 
 class Ms(int):
@@ -49,6 +55,35 @@ class _JsonLoader(Loader):
         return bytes(data)[_JSONB_HEADER:]
 
 
+class _Float8ListLoader(Loader):
+    """A list of numbers, with each as long as it says; all of them at once."""
+
+    format = Format.BINARY
+    kind = ">f8"
+
+    def load(self, data: Buffer) -> npt.NDArray[Any]:
+        dimensions, nulls, _ = _LIST_HEADER.unpack_from(data)
+        if dimensions > 1 or nulls:
+            raise DataError("a list of numbers is read with one dimension, and no NULL in it")
+        element = np.dtype([("size", ">i4"), ("value", self.kind)])
+        found = np.frombuffer(data, element, offset=_LIST_START if dimensions else len(data))
+        return found["value"].astype(element["value"].newbyteorder("="))
+
+
+class _Int4ListLoader(_Float8ListLoader):
+    kind = ">i4"
+
+
+class _MsListLoader(_Float8ListLoader):
+    kind = ">i8"
+
+    def load(self, data: Buffer) -> npt.NDArray[Any]:
+        return super().load(data) // 1000 + _EPOCH_MS
+
+
+_LISTS: Final = {"float8": _Float8ListLoader, "int4": _Int4ListLoader, "timestamptz": _MsListLoader}
+
+
 def pack_ms(ms: int) -> bytes:
     """An instant as the server reads it."""
     if ms < _EARLIEST:
@@ -72,12 +107,17 @@ def instant(column: str) -> pl.Expr:
 
 
 def adapt(context: AdaptContext) -> None:
-    """Teaches a connection these values: JSON comes as its bytes, times as ms."""
+    """Teaches a connection these values: JSON comes as its bytes, times as ms.
+
+    Lists of numbers and of times come as arrays.
+    """
     adapters = context.adapters
     dumper = type("MsDumper", (_MsDumper,), {"oid": adapters.types["timestamptz"].oid})
     adapters.register_dumper(Ms, dumper)
     adapters.register_loader("timestamptz", _MsLoader)
     adapters.register_loader("jsonb", _JsonLoader)
+    for name, loader in _LISTS.items():
+        adapters.register_loader(adapters.types[name].array_oid, loader)
 
 
 def optional(ms: int | None) -> Ms | None:
