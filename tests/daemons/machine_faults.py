@@ -79,7 +79,7 @@ async def verdict(path: Path, market: Market) -> Verdict:
     """Minutes are the market's, each once; alerts are those of a replay of the journal."""
     left = await Left.read(path)
     async with SqliteStore(path, SystemClock()) as store:
-        judged_from = await store.first_seen("screen:binance", 0)
+        [judged_from] = await store.first_seen(["screen:binance"], 0)
         newest = await store.newest("binance")
     first = first_minutes(path)
     promise = Promise(first, judged_from, min(newest.values()) + MINUTE_MS)

@@ -103,7 +103,7 @@ class Live:
         last = self.arrivals[-1]
         raised += [told(alert, last) for alert in engine.advance(last.received_at + 5_000)]
         async with SqliteStore(self.path, SystemClock()) as store:
-            await store.first_seen("screen:binance", self.judged_from)
+            await store.first_seen(["screen:binance"], self.judged_from)
             await store.write(CandleBatch("binance", tuple(self.arrivals)))
             for alert in raised:
                 await store.write(alert)

@@ -235,7 +235,7 @@ async def test_what_a_crash_kept_from_a_users_channel_is_told_after_it(tmp_path:
         async with SqliteStore(path, clock) as store:
             settings = Settings((), "https://discord.com/api/webhooks/1/letters")
             await store.set_settings("one", settings, NOW)
-            await store.first_seen(f"channel:{user_channel('one')}", NOW)
+            await store.first_seen([f"channel:{user_channel('one')}"], NOW)
             await store.write(replace(alert(1, at=NOW + 1000), rule="x"))
             notify = Notify(bus, store, clock, [], rules={"x"}, endpoints=local)
             task = asyncio.create_task(notify.run())

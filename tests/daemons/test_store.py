@@ -9,10 +9,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from store_places import Place
 from store_values import NOW, HandClock, alert, batch, candle, until
 
 from screener.history import precedence
+from screenerd.columns import candles_frame
 from screenerd.model import MINUTE_MS, Bars, Candle, DeadLetter, Metrics, Source
 from screenerd.store.audit import HOUR_MS
 from screenerd.store.kept import BARS_KEPT
@@ -292,13 +294,41 @@ async def test_minutes_come_as_a_frame_and_as_runs(place: Place) -> None:
         assert await store.minutes("x", [], start, end) is not None
 
 
+async def test_minutes_are_whole_and_in_order_however_they_came(place: Place) -> None:
+    given = [
+        candle("B", 3, source="rest"),
+        replace(candle("A", 2), trades=None, taker_buy_volume=None),
+        candle("B", 1, source="archive"),
+        replace(candle("A", 0, source="synthetic"), taker_buy_quote_volume=0.1),
+        candle("B", 2),
+        candle("A", 1),
+    ]
+    async with place.opened() as store:
+        for one in given:  # each by itself: they lie in the order in which they come
+            await store.write(batch(one))
+        frame = await store.minutes("x", ["C", "B", "A"], 0, NOW * 2)
+    by_time = sorted(given, key=lambda one: one.open_time)
+    wanted = candles_frame(sorted(by_time, key=lambda one: one.symbol, reverse=True))
+    assert_frame_equal(frame, wanted.cast({"trades": pl.Float64}))
+
+
 async def test_what_was_seen_first_stays(place: Place) -> None:
     async with place.opened() as store:
-        assert await store.first_seen("a", NOW) == NOW
-        assert await store.first_seen("a", NOW + 5) == NOW
+        assert await store.first_seen(["a"], NOW) == [NOW]
+        assert await store.first_seen(["a"], NOW + 5) == [NOW]
     async with place.opened() as store:
-        assert await store.first_seen("a", NOW + 9) == NOW
-        assert await store.first_seen("b", NOW + 9) == NOW + 9
+        later = NOW + 9
+        assert await store.first_seen(["c", "a", "b", "c"], later) == [later, NOW, later, later]
+        assert await store.first_seen([], later) == []
+
+
+async def test_alerts_of_some_symbols(place: Place) -> None:
+    given = [replace(alert(n, at=NOW + n), symbol=symbol) for n, symbol in enumerate("CAB")]
+    async with place.opened() as store:
+        await store.write(*given)
+        assert await store.alerts(0, symbols=["A", "C", "D"]) == given[:2]
+        assert await store.alerts(given[1].triggered_at, symbols=["A", "C"]) == given[1:2]
+        assert await store.alerts(0, symbols=[]) == []
 
 
 async def test_alerts_that_no_outbox_holds_are_found(place: Place) -> None:

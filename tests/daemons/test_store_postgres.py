@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from databases import ask, empty, fresh_database
@@ -514,6 +516,25 @@ async def test_what_was_acknowledged_survives_a_kill_of_the_server() -> None:
         assert told <= there.keys()
         assert set(there.values()) == {5}  # a batch is there or it is not
         assert ask(server.url, "SELECT count(*) FROM candle_journal") == [(5 * len(there),)]
+
+
+async def test_lists_of_numbers_and_times_come_as_arrays(url: str) -> None:
+    async with await connected(url) as connection:
+
+        async def read(sql: str) -> Any:
+            found = await connection.execute(sql.encode(), binary=True)
+            return await found.fetchone()
+
+        times = "ARRAY[to_timestamp(0.001), to_timestamp(1e9), '1969-12-31 23:59:59.999Z']"
+        numbers = "ARRAY[1e300, -0.5, 'NaN']::float8[], ARRAY[-1, 2], '{}'::float8[]"
+        row = await read(f"SELECT {times}, {numbers}")
+        wanted = [[1, 10**12, -1], [1e300, -0.5, math.nan], [-1, 2], []]
+        assert [one.dtype.str for one in row] == ["<i8", "<f8", "<i4", "<f8"]
+        for one, values in zip(row, wanted, strict=True):
+            np.testing.assert_array_equal(one, values)
+        for sql in ("SELECT ARRAY[1.5, NULL]::float8[]", "SELECT ARRAY[[1], [2]]"):
+            with pytest.raises(psycopg.DataError, match="one dimension, and no NULL"):
+                await read(sql)
 
 
 async def test_without_waiting_for_the_disk_a_kill_loses_commits(

@@ -151,7 +151,8 @@ class Notify:
         """What each channel should have been handed and was not; nothing older than the channel."""
         newest = max((one.triggered_at for one in await self._store.alerts(0)), default=0)
         for name in self.notifier.status:
-            since = await self._store.first_seen(f"channel:{name}", self._clock.now_ms())
+            now = self._clock.now_ms()
+            [since] = await self._store.first_seen([f"channel:{name}"], now)
             for alert in await self._store.unclaimed(name, max(since, newest - LOOK_BACK_MS)):
                 await self.notifier.accept(alert, only=name)
 

@@ -177,7 +177,7 @@ class Screen:
         self._switches = await self._store.rule_switches()
         await self._apply_rules()
         mark = f"screen:{self._exchange}"
-        self.judged_from = await self._store.first_seen(mark, self._clock.now_ms() - MINUTE_MS)
+        [self.judged_from] = await self._store.first_seen([mark], self._clock.now_ms() - MINUTE_MS)
         held = await self._store.newest(self._exchange)
         own = self._scope.symbols(held)
         newest = max((held[symbol] for symbol in own), default=None)
@@ -198,11 +198,7 @@ class Screen:
 
     async def _rebuild_from_store(self, symbols: Sequence[str], newest: int) -> None:
         """Warms up to the last hour, restores cooldowns, and judges that hour as it arrived."""
-        rewound = newest - REWIND_MS
-        oldest = await self._store.oldest_arrival(
-            self._exchange, rewound, opens_from=self.judged_from
-        )
-        self.judged_from = max(self.judged_from, min(rewound, oldest or rewound))
+        candles = await self._arrived(symbols, newest - REWIND_MS)
         for timeframe in TIMEFRAMES:
             bars = await self._store.bars(self._exchange, timeframe, symbols=symbols)
             self._engine.warm_up_bars(bars, timeframe)
@@ -212,23 +208,29 @@ class Screen:
             self._engine.warm_up(
                 await self._store.minutes(self._exchange, some, start, self.judged_from)
             )
-        alerts = await self._store.alerts(start)
-        mine = [alert for alert in alerts if self._scope.owns(alert.symbol)]
-        await self._judge_again(symbols, mine)
+        alerts = await self._store.alerts(start, symbols=symbols)
+        await self._judge_again(candles, alerts)
 
-    async def _judge_again(self, symbols: Sequence[str], alerts: Sequence[Alert]) -> None:
+    async def _arrived(self, symbols: Sequence[str], rewound: int) -> list[Candle]:
+        """What arrived since a time, ms, or since the oldest minute of that: judged from there."""
+        end = self._clock.now_ms() + MINUTE_MS
+
+        async def since(start: int) -> list[Candle]:
+            return await self._store.journal(
+                self._exchange, start, end, opens_from=self.judged_from, symbols=symbols
+            )
+
+        candles = await since(rewound)
+        oldest = min((candle.open_time for candle in candles), default=rewound)
+        self.judged_from = max(self.judged_from, min(rewound, oldest))
+        return candles if self.judged_from >= rewound else await since(self.judged_from)
+
+    async def _judge_again(self, candles: Sequence[Candle], alerts: Sequence[Alert]) -> None:
         """What arrived in the last hour, by each rule from when it came into force as it is.
 
         Cooldowns come from the alerts before that; those in it are known, and not told again.
         """
         rules, now = self._engine.rules, self._clock.now_ms()
-        candles = await self._store.journal(
-            self._exchange,
-            self.judged_from,
-            now + MINUTE_MS,
-            opens_from=self.judged_from,
-            symbols=symbols,
-        )
         self._restore([alert for alert in alerts if alert.triggered_at <= self.judged_from])
         self._raised = {
             (alert.id, alert.state) for alert in alerts if alert.triggered_at > self.judged_from
@@ -287,7 +289,7 @@ class Screen:
         """When each rule came into force as it is, by name, ms; 0 where nobody knows."""
         now = self._clock.now_ms()
         names = ["rules", *(f"rule:{rule.name}:{rule.version}" for rule in rules)]
-        first, *since = await asyncio.gather(*(self._store.first_seen(name, now) for name in names))
+        first, *since = await self._store.first_seen(names, now)
         return {rule.name: 0 if at <= first else at for rule, at in zip(rules, since, strict=True)}
 
     async def keep(self) -> None:

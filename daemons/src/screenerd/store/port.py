@@ -159,10 +159,6 @@ class Store(Protocol):
         """Closed candles that open in [start, end), ordered by time, symbol."""
         ...
 
-    async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
-        """The oldest minute from `opens_from` on of which a version was received since a time."""
-        ...
-
     async def tracked(self, exchange: str) -> dict[str, int]:
         """Since when minutes of the symbols that are followed are expected, ms."""
         ...
@@ -221,8 +217,8 @@ class Store(Protocol):
         """The newest stored bar of every (symbol, timeframe), its open_time in ms."""
         ...
 
-    async def alerts(self, since: int) -> list[Alert]:
-        """Alerts triggered at `since` or later, oldest first."""
+    async def alerts(self, since: int, *, symbols: Sequence[str] | None = None) -> list[Alert]:
+        """Alerts triggered at `since` or later, oldest first; of these symbols, where given."""
         ...
 
     async def alert_page(
@@ -263,8 +259,8 @@ class Store(Protocol):
         """Stores an alert and puts it into the outbox, once a channel however often it is asked."""
         ...
 
-    async def first_seen(self, name: str, now: int) -> int:
-        """When something was first heard of, ms: now, which is kept, if it never was."""
+    async def first_seen(self, names: Sequence[str], now: int) -> list[int]:
+        """When each thing was first heard of, ms: now, which is kept, if it never was."""
         ...
 
     async def unclaimed(self, channel: str, since: int) -> list[Alert]:

@@ -19,6 +19,9 @@ CONNECT_SECONDS: Final = 5
 LOCK_SECONDS: Final = 5
 """How long a statement waits for what another one holds."""
 
+WORK_MEMORY: Final = "32MB"
+"""What a reader's statement may hold at the server; a day of fifty symbols takes 11 MB."""
+
 DURABLE: Final = "on"
 """What `synchronous_commit` is for the writer where the server's own would lose commits."""
 
@@ -116,6 +119,9 @@ async def prepare_reader(connection: Connection, longest: float) -> None:
     await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
     await connection.execute("SET timezone = 'UTC'")
     await connection.execute("SET jit = off")
+    await connection.execute(f"SET work_mem = '{WORK_MEMORY}'")
+    # Who reads a lot must not take every core: what is alive needs one.
+    await connection.execute("SET max_parallel_workers_per_gather = 0")
 
 
 async def close(connection: Connection) -> None:

@@ -54,7 +54,8 @@ _JOURNAL = (
 _TOLD_COLUMNS = f"{ALERT_COLUMNS}, {SENT_COLUMN}"
 _ALERTS = (
     f"SELECT {_TOLD_COLUMNS} FROM alert_history "  # noqa: S608
-    "WHERE triggered_at >= %s ORDER BY triggered_at, symbol, alert_type, id"
+    "WHERE triggered_at >= %s AND (%s::text[] IS NULL OR symbol = ANY(%s)) "
+    "ORDER BY triggered_at, symbol, alert_type, id"
 )
 _DUE = (
     f"SELECT {_qualified(DELIVERY_COLUMNS, 'o')}, {_qualified(_TOLD_COLUMNS, 'a')} "  # noqa: S608
@@ -222,20 +223,6 @@ async def alerts_after(connection: Connection, mark: int, limit: int) -> tuple[l
     return [alert_from(row) for row in found], found[-1][-1] if found else mark
 
 
-async def oldest_arrival(
-    connection: Connection, exchange: str, since: int, opens_from: int
-) -> int | None:
-    """The oldest minute from `opens_from` on of which a version was received since a time."""
-    ((oldest,),) = await _rows(
-        connection,
-        "SELECT min(time) FROM candle_journal "
-        "WHERE exchange = %s AND received_at >= %s AND time >= %s",
-        (exchange, Ms(since), Ms(opens_from)),
-    )
-    found: int | None = oldest
-    return found
-
-
 async def tracked(connection: Connection, exchange: str) -> dict[str, int]:
     """Since when each symbol that is followed now is."""
     spans = await tracking(connection, exchange)
@@ -262,9 +249,12 @@ async def newest_bars(connection: Connection, exchange: str) -> dict[tuple[str, 
     return {(symbol, timeframe): time for symbol, timeframe, time in found}
 
 
-async def alerts(connection: Connection, since: int) -> list[Alert]:
-    """Alerts triggered at `since` or later, oldest first."""
-    return [alert_from(row) for row in await _rows(connection, _ALERTS, (Ms(since),))]
+async def alerts(
+    connection: Connection, since: int, symbols: Sequence[str] | None = None
+) -> list[Alert]:
+    """Alerts triggered at `since` or later, oldest first; of these symbols, where given."""
+    names = None if symbols is None else list(symbols)
+    return [alert_from(row) for row in await _rows(connection, _ALERTS, (Ms(since), names, names))]
 
 
 async def alert_page(

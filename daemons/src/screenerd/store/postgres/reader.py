@@ -74,12 +74,6 @@ class PostgresReader:
             partial(queries.candles, exchange=exchange, symbol=symbol, start=start, end=end)
         )
 
-    async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
-        """The oldest minute from `opens_from` on of which a version was received since a time."""
-        return await self._readers.run(
-            partial(queries.oldest_arrival, exchange=exchange, since=since, opens_from=opens_from)
-        )
-
     async def tracked(self, exchange: str) -> dict[str, int]:
         """Since when minutes of the symbols that are followed are expected, ms."""
         return await self._readers.run(partial(queries.tracked, exchange=exchange))
@@ -173,9 +167,9 @@ class PostgresReader:
         """The newest stored minute of every symbol, ms."""
         return await self._readers.run(partial(queries.newest_minutes, exchange=exchange))
 
-    async def alerts(self, since: int) -> list[Alert]:
-        """Alerts triggered at `since` or later, oldest first."""
-        return await self._readers.run(partial(queries.alerts, since=since))
+    async def alerts(self, since: int, *, symbols: Sequence[str] | None = None) -> list[Alert]:
+        """Alerts triggered at `since` or later, oldest first; of these symbols, where given."""
+        return await self._readers.run(partial(queries.alerts, since=since, symbols=symbols))
 
     async def alert_page(
         self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()

@@ -23,11 +23,15 @@ _LOG = structlog.get_logger(__name__)
 _PATIENCE: Final = "SET LOCAL lock_timeout = '1s'"
 _BUSY: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
+_CROWDED = (
+    "SELECT exchange, timeframe, symbol FROM bars "
+    "GROUP BY exchange, timeframe, symbol HAVING count(*) > %s"
+)
 _OLD_BARS = (
-    "DELETE FROM bars AS b USING (SELECT exchange, timeframe, symbol, time, row_number() OVER "
-    "(PARTITION BY exchange, timeframe, symbol ORDER BY time DESC) AS place FROM bars) AS n "
-    "WHERE b.exchange = n.exchange AND b.timeframe = n.timeframe AND b.symbol = n.symbol "
-    "AND b.time = n.time AND n.place > %s"
+    "DELETE FROM bars WHERE exchange = %(exchange)s AND timeframe = %(timeframe)s "
+    "AND symbol = %(symbol)s AND time < (SELECT time FROM bars WHERE exchange = %(exchange)s "
+    "AND timeframe = %(timeframe)s AND symbol = %(symbol)s "
+    "ORDER BY time DESC OFFSET %(others)s LIMIT 1)"
 )
 # An alert that is still to be delivered stays, or its delivery would have nothing to say.
 _OLD_ALERTS = (
@@ -59,7 +63,7 @@ async def drop_old(connection: Connection, cutoff: int, scores_cutoff: int, *, b
             (Ms(since), Ms(cutoff)),
         )
     hour, audited = hour_of(cutoff), cutoff - AUDIT_HOURS * HOUR_MS
-    gone += await _delete(connection, _OLD_BARS, (BARS_KEPT,))
+    gone += await _drop_bars(connection)
     gone += await _delete(connection, _OLD_ALERTS, (Ms(cutoff),))
     gone += await _delete(connection, _OLD_DELIVERIES, {"cutoff": Ms(cutoff)})
     for table, column, before in (
@@ -111,6 +115,21 @@ async def _drop_chunks(connection: Connection, table: str, column: str, cutoff: 
     row = await found.fetchone()
     await connection.execute("SELECT drop_chunks(%s::regclass, %s)", (table, before))
     return int(row[0]) if row else 0
+
+
+async def _drop_bars(connection: Connection) -> int:
+    """A symbol and length at a time, of those that have too many: few have, and a key finds them.
+
+    In one statement the planner would sort all there are, or walk them once for each.
+    """
+    found = await connection.execute(_CROWDED, (BARS_KEPT,))
+    crowded = [
+        {"exchange": exchange, "timeframe": timeframe, "symbol": symbol, "others": BARS_KEPT - 1}
+        for exchange, timeframe, symbol in await found.fetchall()
+    ]
+    async with connection.cursor() as cursor:
+        await cursor.executemany(_OLD_BARS, crowded)
+        return max(cursor.rowcount, 0)
 
 
 async def _delete(

@@ -221,18 +221,19 @@ async def write_scores(connection: Connection, scores: Iterable[AlertScore]) -> 
     )
 
 
-async def first_seen(connection: Connection, name: str, now: int) -> int:
-    """When something was first heard of, which is now if it never was."""
+async def first_seen(connection: Connection, names: Sequence[str], now: int) -> list[int]:
+    """When each thing was first heard of, which is now if it never was."""
+    given = sorted(set(names))  # in one order, or two that start at once might wait for each other
     await connection.execute(
-        "INSERT INTO first_seen (name, time) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
-        (name, Ms(now)),
+        "INSERT INTO first_seen (name, time) SELECT unnest(%s::text[]), %s "
+        "ON CONFLICT (name) DO NOTHING",
+        (given, Ms(now)),
     )
     found = await connection.execute(
-        "SELECT time FROM first_seen WHERE name = %s", (name,), binary=True
+        "SELECT name, time FROM first_seen WHERE name = ANY(%s)", (given,), binary=True
     )
-    ((time,),) = await found.fetchall()
-    since: int = time
-    return since
+    since: dict[str, int] = dict(await found.fetchall())
+    return [since[name] for name in names]
 
 
 async def delivered(connection: Connection, delivery: Delivery, at: int) -> None:

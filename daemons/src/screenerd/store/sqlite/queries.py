@@ -57,7 +57,8 @@ _JOURNAL = (
 _TOLD_COLUMNS = f"{ALERT_COLUMNS}, {SENT_COLUMN}"
 _ALERTS = (
     f"SELECT {_TOLD_COLUMNS} FROM alert_history "  # noqa: S608
-    "WHERE triggered_at >= ? ORDER BY triggered_at, symbol, alert_type, id"
+    "WHERE triggered_at >= ?1 AND (?2 IS NULL OR symbol IN (SELECT value FROM json_each(?2))) "
+    "ORDER BY triggered_at, symbol, alert_type, id"
 )
 _DUE = (
     f"SELECT {_qualified(DELIVERY_COLUMNS, 'o')}, {_qualified(_TOLD_COLUMNS, 'a')} "  # noqa: S608
@@ -221,18 +222,6 @@ def alerts_after(connection: sqlite3.Connection, mark: int, limit: int) -> tuple
     return [alert_from(row) for row in found], found[-1][-1] if found else mark
 
 
-def oldest_arrival(
-    connection: sqlite3.Connection, exchange: str, since: int, opens_from: int
-) -> int | None:
-    """The oldest minute from `opens_from` on of which a version was received since a time."""
-    oldest: int | None = connection.execute(
-        "SELECT min(time) FROM candle_journal "
-        "WHERE exchange = ? AND received_at >= ? AND time >= ?",
-        (exchange, since, opens_from),
-    ).fetchone()[0]
-    return oldest
-
-
 def tracked(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:
     """Since when each symbol that is followed now is."""
     spans = tracking(connection, exchange)
@@ -261,9 +250,11 @@ def newest_bars(connection: sqlite3.Connection, exchange: str) -> dict[tuple[str
     return {(symbol, timeframe): time for symbol, timeframe, time in found}
 
 
-def alerts(connection: sqlite3.Connection, since: int) -> list[Alert]:
-    """Alerts triggered at `since` or later, oldest first."""
-    return [alert_from(row) for row in connection.execute(_ALERTS, (since,))]
+def alerts(
+    connection: sqlite3.Connection, since: int, symbols: Sequence[str] | None = None
+) -> list[Alert]:
+    """Alerts triggered at `since` or later, oldest first; of these symbols, where given."""
+    return [alert_from(row) for row in connection.execute(_ALERTS, (since, _as_json(symbols)))]
 
 
 def alert_page(

@@ -173,9 +173,9 @@ class SqliteStore(SqliteReader):
                 partial(writes.write_scores, scores=tuple(scores)), rows=len(scores)
             )
 
-    async def first_seen(self, name: str, now: int) -> int:
-        """When something was first heard of, ms: now, which is kept, if it never was."""
-        return await self._writer.run(partial(writes.first_seen, name=name, now=now))
+    async def first_seen(self, names: Sequence[str], now: int) -> list[int]:
+        """When each thing was first heard of, ms: now, which is kept, if it never was."""
+        return await self._writer.run(partial(writes.first_seen, names=names, now=now))
 
     async def set_rule_switch(self, switch: RuleSwitch) -> None:
         """Changes a rule for everybody."""

@@ -206,15 +206,14 @@ def write_scores(connection: sqlite3.Connection, scores: Iterable[AlertScore]) -
     )
 
 
-def first_seen(connection: sqlite3.Connection, name: str, now: int) -> int:
-    """When something was first heard of, which is now if it never was."""
-    connection.execute(
+def first_seen(connection: sqlite3.Connection, names: Sequence[str], now: int) -> list[int]:
+    """When each thing was first heard of, which is now if it never was."""
+    connection.executemany(
         "INSERT INTO first_seen (name, time) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-        (name, now),
+        [(name, now) for name in names],
     )
-    row = connection.execute("SELECT time FROM first_seen WHERE name = ?", (name,)).fetchone()
-    since: int = row[0]
-    return since
+    asked = "SELECT time FROM first_seen WHERE name = ?"
+    return [connection.execute(asked, (name,)).fetchone()[0] for name in names]
 
 
 def delivered(connection: sqlite3.Connection, delivery: Delivery, at: int) -> None:
