@@ -27,7 +27,7 @@ from screenerd.model import (
     SystemStatus,
     Trouble,
 )
-from screenerd.store.port import Settings, StoreError
+from screenerd.store.port import FOREVER, Settings, StoreError
 from screenerd.store.sqlite.reader import SqliteReader
 
 log = structlog.get_logger("follow")
@@ -37,7 +37,6 @@ LOOK_AT_CHOICES_SECONDS = 1.0
 AT_ONCE = 5_000
 WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
-FOREVER = 1 << 52
 
 STALE_MS = 75_000
 """So long after a minute's end the next one should have been stored."""

@@ -19,6 +19,7 @@ from screenerd.cluster.leases import Leases
 from screenerd.cluster.reports import Body
 from screenerd.cluster.scale import Scale
 from screenerd.cluster.shelf import BrokerShelf
+from screenerd.cluster.together import Together
 from screenerd.cluster.turns import Turn
 from screenerd.cluster.workers import Job, Workers
 from screenerd.config import Config
@@ -161,6 +162,7 @@ class ScreenPart:
     def __init__(self, here: Surroundings) -> None:
         """Puts it together."""
         self._here = here
+        self._past = Together(here.store)
         scale = Scale(here.bus, here.config.screen.workers)
         self._workers = Workers(
             Job(
@@ -178,7 +180,7 @@ class ScreenPart:
         here = self._here
         return Screen(
             here.bus,
-            here.store,
+            self._past,
             here.clock,
             exchange=EXCHANGE,
             rules=here.rules.rules,

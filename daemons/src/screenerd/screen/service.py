@@ -32,7 +32,7 @@ from screenerd.model import (
 )
 from screenerd.screen import state
 from screenerd.screen.scope import WHOLE, Scope
-from screenerd.store.port import Store, StoreError
+from screenerd.store.port import FOREVER, Past, StoreError
 from screenerd.switches import is_shadow, with_cooldowns, without
 
 log = structlog.get_logger("screen")
@@ -89,7 +89,7 @@ class Screen:
     def __init__(
         self,
         bus: Bus,
-        store: Store,
+        store: Past,
         clock: Clock,
         *,
         exchange: str,
@@ -213,11 +213,10 @@ class Screen:
 
     async def _arrived(self, symbols: Sequence[str], rewound: int) -> list[Candle]:
         """What arrived since a time, ms, or since the oldest minute of that: judged from there."""
-        end = self._clock.now_ms() + MINUTE_MS
 
         async def since(start: int) -> list[Candle]:
             return await self._store.journal(
-                self._exchange, start, end, opens_from=self.judged_from, symbols=symbols
+                self._exchange, start, FOREVER, opens_from=self.judged_from, symbols=symbols
             )
 
         candles = await since(rewound)

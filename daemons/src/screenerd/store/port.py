@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import polars as pl
 
@@ -135,7 +135,64 @@ class Settings:
     notification_enabled: bool = True
 
 
-class Store(Protocol):
+FOREVER: Final = 1 << 52
+"""Later than any instant, ms."""
+
+
+class Past(Protocol):
+    """What an engine is rebuilt from."""
+
+    async def first_seen(self, names: Sequence[str], now: int) -> list[int]:
+        """When each thing was first heard of, ms: now, which is kept, if it never was."""
+        ...
+
+    async def rule_switches(self) -> dict[str, RuleSwitch]:
+        """What was changed of the rules for everybody, by rule."""
+        ...
+
+    async def newest(self, exchange: str) -> dict[str, int]:
+        """The newest stored minute of every symbol, ms."""
+        ...
+
+    async def journal(
+        self,
+        exchange: str,
+        start: int,
+        end: int,
+        *,
+        opens_from: int = 0,
+        symbols: Sequence[str] | None = None,
+    ) -> list[Candle]:
+        """Every closed version received in [start, end) ms, in order of arrival.
+
+        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
+        """
+        ...
+
+    async def bars(
+        self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time.
+
+        Of these symbols, where they are given.
+        """
+        ...
+
+    async def minutes(
+        self, exchange: str, symbols: Sequence[str], start: int, end: int
+    ) -> pl.DataFrame:
+        """Closed candles of some symbols that open in [start, end), as `Engine.warm_up` takes them.
+
+        Hundreds of thousands of rows: as a frame they need a tenth of the memory.
+        """
+        ...
+
+    async def alerts(self, since: int, *, symbols: Sequence[str] | None = None) -> list[Alert]:
+        """Alerts triggered at `since` or later, oldest first; of these symbols, where given."""
+        ...
+
+
+class Store(Past, Protocol):
     """Candles, alerts and deliveries; every write is durable when it returns."""
 
     @property
@@ -163,15 +220,6 @@ class Store(Protocol):
         """Since when minutes of the symbols that are followed are expected, ms."""
         ...
 
-    async def minutes(
-        self, exchange: str, symbols: Sequence[str], start: int, end: int
-    ) -> pl.DataFrame:
-        """Closed candles of some symbols that open in [start, end), as `Engine.warm_up` takes them.
-
-        Hundreds of thousands of rows: as a frame they need a tenth of the memory.
-        """
-        ...
-
     async def page(
         self, exchange: str, symbol: str, start: int | None, end: int | None, limit: int
     ) -> list[MinuteRow]:
@@ -185,50 +233,14 @@ class Store(Protocol):
         """The runs of minutes of every symbol that are held, as [first, end) in ms."""
         ...
 
-    async def journal(
-        self,
-        exchange: str,
-        start: int,
-        end: int,
-        *,
-        opens_from: int = 0,
-        symbols: Sequence[str] | None = None,
-    ) -> list[Candle]:
-        """Every closed version received in [start, end) ms, in order of arrival.
-
-        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
-        """
-        ...
-
-    async def newest(self, exchange: str) -> dict[str, int]:
-        """The newest stored minute of every symbol, ms."""
-        ...
-
-    async def bars(
-        self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None
-    ) -> pl.DataFrame:
-        """All stored bars of a length: symbol, open_time in ms, close; by symbol and time.
-
-        Of these symbols, where they are given.
-        """
-        ...
-
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
         """The newest stored bar of every (symbol, timeframe), its open_time in ms."""
-        ...
-
-    async def alerts(self, since: int, *, symbols: Sequence[str] | None = None) -> list[Alert]:
-        """Alerts triggered at `since` or later, oldest first; of these symbols, where given."""
         ...
 
     async def alert_page(
         self, wanted: AlertFilter, limit: int, offset: int, named: Sequence[str] = ()
     ) -> AlertPage:
         """A page of alerts, newest first; and which of the ids that are named are stored."""
-        ...
-
-    async def rule_switches(self) -> dict[str, RuleSwitch]:
-        """What was changed of the rules for everybody, by rule."""
         ...
 
     async def set_rule_switch(self, switch: RuleSwitch) -> None:
@@ -257,10 +269,6 @@ class Store(Protocol):
 
     async def enqueue(self, alert: Alert, channels: Sequence[str], now: int) -> None:
         """Stores an alert and puts it into the outbox, once a channel however often it is asked."""
-        ...
-
-    async def first_seen(self, names: Sequence[str], now: int) -> list[int]:
-        """When each thing was first heard of, ms: now, which is kept, if it never was."""
         ...
 
     async def unclaimed(self, channel: str, since: int) -> list[Alert]:
