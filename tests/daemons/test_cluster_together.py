@@ -1,0 +1,135 @@
+"""Parts that are rebuilt at the same moment ask together, and miss nothing by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from store_values import candle
+
+from screenerd.cluster.together import Together
+from screenerd.model import Candle, RuleSwitch
+from screenerd.store.port import FOREVER, Past, StoreError
+
+pytestmark = pytest.mark.asyncio
+
+
+@dataclass
+class SlowPast:
+    """Sees at once what is stored when it is asked, and answers when it is let."""
+
+    stored: dict[str, int] = field(default_factory=dict)
+    candles: list[Candle] = field(default_factory=list)
+    asked: int = 0
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    fails: bool = False
+
+    async def newest(self, exchange: str) -> dict[str, int]:
+        """What is stored when it is asked."""
+        assert exchange == "x"
+        self.asked += 1
+        found, fails = dict(self.stored), self.fails
+        await self.answers.wait()
+        if fails:
+            raise StoreError("away")
+        return found
+
+    async def rule_switches(self) -> dict[str, RuleSwitch]:
+        """One."""
+        return {"flat_1m": RuleSwitch("flat_1m", enabled=False, cooldown_ms=None)}
+
+    async def journal(
+        self, *_: object, opens_from: int = 0, symbols: Sequence[str] | None = None
+    ) -> list[Candle]:
+        """Of everybody."""
+        assert (opens_from, symbols) == (7, None)
+        self.asked += 1
+        return self.candles
+
+
+@pytest.fixture
+def past() -> SlowPast:
+    return SlowPast()
+
+
+@pytest.fixture
+def together(past: SlowPast) -> Together:
+    return Together(cast("Past", past))
+
+
+async def turns() -> None:
+    """Lets everybody go on as far as they can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def begun(ask: Callable[[], Any], count: int = 1) -> list[asyncio.Task[Any]]:
+    tasks = [asyncio.create_task(ask()) for _ in range(count)]
+    await turns()
+    return tasks
+
+
+async def test_those_who_ask_meanwhile_are_answered_together(
+    past: SlowPast, together: Together
+) -> None:
+    first = await begun(lambda: together.newest("x"))
+    past.stored["A"] = 1  # after the first has asked, and before the others
+    others = await begun(lambda: together.newest("x"), 7)
+    assert past.asked == 1
+    past.answers.set()
+    answers = await asyncio.gather(*first, *others)
+    assert answers == [{}, *[{"A": 1}] * 7]
+    assert past.asked == 2
+    assert await together.newest("x") == {"A": 1}, "and who comes later asks anew"
+    assert past.asked == 3
+
+
+async def test_an_answer_is_each_ones_own(past: SlowPast, together: Together) -> None:
+    past.answers.set()
+    past.stored["A"] = 1
+    one, other = await asyncio.gather(together.newest("x"), together.newest("x"))
+    one.clear()
+    assert other == {"A": 1}
+    switches = await asyncio.gather(together.rule_switches(), together.rule_switches())
+    switches[0].clear()
+    assert switches[1]
+
+
+async def test_who_asked_with_one_that_failed_is_told_and_the_next_asks_anew(
+    past: SlowPast, together: Together
+) -> None:
+    past.fails = True
+    first = await begun(lambda: together.newest("x"))
+    past.fails = False
+    second = await begun(lambda: together.newest("x"))
+    past.answers.set()
+    with pytest.raises(StoreError):
+        await first[0]
+    assert await second[0] == {}
+
+
+async def test_one_that_gives_up_takes_the_answer_from_nobody(
+    past: SlowPast, together: Together
+) -> None:
+    first = await begun(lambda: together.newest("x"))
+    second, third = await begun(lambda: together.newest("x"), 2)
+    first[0].cancel()
+    second.cancel()
+    await turns()
+    past.answers.set()
+    assert await third == {}
+
+
+async def test_each_has_the_journal_of_its_own_symbols(past: SlowPast, together: Together) -> None:
+    past.candles = [candle(symbol) for symbol in "ABCA"]
+
+    async def ask(symbols: Sequence[str] | None) -> list[str]:
+        found = await together.journal("x", 5, FOREVER, opens_from=7, symbols=symbols)
+        return [one.symbol for one in found]
+
+    found = await asyncio.gather(ask("AC"), ask(["B", "D"]), ask([]), ask(None))
+    assert ["".join(one) for one in found] == ["ACA", "B", "", "ABCA"]
+    assert past.asked <= 2
