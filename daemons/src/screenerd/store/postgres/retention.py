@@ -23,15 +23,16 @@ _LOG = structlog.get_logger(__name__)
 _PATIENCE: Final = "SET LOCAL lock_timeout = '1s'"
 _BUSY: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
-_CROWDED = (
-    "SELECT exchange, timeframe, symbol FROM bars "
-    "GROUP BY exchange, timeframe, symbol HAVING count(*) > %s"
-)
+# The time from which on the bars of each crowded key stay is looked up first, by the key, and not
+# joined: the planner might walk a key's bars once for each of them.
 _OLD_BARS = (
-    "DELETE FROM bars WHERE exchange = %(exchange)s AND timeframe = %(timeframe)s "
-    "AND symbol = %(symbol)s AND time < (SELECT time FROM bars WHERE exchange = %(exchange)s "
-    "AND timeframe = %(timeframe)s AND symbol = %(symbol)s "
-    "ORDER BY time DESC OFFSET %(others)s LIMIT 1)"
+    "WITH crowded AS MATERIALIZED (SELECT k.*, (SELECT time FROM bars AS o "
+    "WHERE o.exchange = k.exchange AND o.timeframe = k.timeframe AND o.symbol = k.symbol "
+    "ORDER BY time DESC OFFSET %(kept)s - 1 LIMIT 1) AS kept FROM ("
+    "SELECT exchange, timeframe, symbol FROM bars GROUP BY exchange, timeframe, symbol "
+    "HAVING count(*) > %(kept)s) AS k) DELETE FROM bars AS b USING crowded AS c "
+    "WHERE b.exchange = c.exchange AND b.timeframe = c.timeframe AND b.symbol = c.symbol "
+    "AND b.time < c.kept"
 )
 # An alert that is still to be delivered stays, or its delivery would have nothing to say.
 _OLD_ALERTS = (
@@ -63,7 +64,7 @@ async def drop_old(connection: Connection, cutoff: int, scores_cutoff: int, *, b
             (Ms(since), Ms(cutoff)),
         )
     hour, audited = hour_of(cutoff), cutoff - AUDIT_HOURS * HOUR_MS
-    gone += await _drop_bars(connection)
+    gone += await _delete(connection, _OLD_BARS, {"kept": BARS_KEPT})
     gone += await _delete(connection, _OLD_ALERTS, (Ms(cutoff),))
     gone += await _delete(connection, _OLD_DELIVERIES, {"cutoff": Ms(cutoff)})
     for table, column, before in (
@@ -115,21 +116,6 @@ async def _drop_chunks(connection: Connection, table: str, column: str, cutoff: 
     row = await found.fetchone()
     await connection.execute("SELECT drop_chunks(%s::regclass, %s)", (table, before))
     return int(row[0]) if row else 0
-
-
-async def _drop_bars(connection: Connection) -> int:
-    """A symbol and length at a time, of those that have too many: few have, and a key finds them.
-
-    In one statement the planner would sort all there are, or walk them once for each.
-    """
-    found = await connection.execute(_CROWDED, (BARS_KEPT,))
-    crowded = [
-        {"exchange": exchange, "timeframe": timeframe, "symbol": symbol, "others": BARS_KEPT - 1}
-        for exchange, timeframe, symbol in await found.fetchall()
-    ]
-    async with connection.cursor() as cursor:
-        await cursor.executemany(_OLD_BARS, crowded)
-        return max(cursor.rowcount, 0)
 
 
 async def _delete(
