@@ -222,7 +222,10 @@ class Screen:
         candles = await since(rewound)
         oldest = min((candle.open_time for candle in candles), default=rewound)
         self.judged_from = max(self.judged_from, min(rewound, oldest))
-        return candles if self.judged_from >= rewound else await since(self.judged_from)
+        if self.judged_from < rewound:
+            candles.clear()  # they come again, and may be many
+            candles = await since(self.judged_from)
+        return candles
 
     async def _judge_again(self, candles: Sequence[Candle], alerts: Sequence[Alert]) -> None:
         """What arrived in the last hour, by each rule from when it came into force as it is.
