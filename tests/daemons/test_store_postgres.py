@@ -21,9 +21,17 @@ from store_values import NOW, HandClock, alert, batch, candle, until
 
 from screenerd.model import MINUTE_MS, Candle
 from screenerd.store.audit import HOUR_MS
+from screenerd.store.frames import BARS
 from screenerd.store.items import Counts, Item
 from screenerd.store.port import StoreError
-from screenerd.store.postgres import PostgresStore, candles, connect, divided, ordering
+from screenerd.store.postgres import (
+    PostgresStore,
+    candles,
+    connect,
+    divided,
+    gathered,
+    ordering,
+)
 from screenerd.store.postgres import store as store_module
 from screenerd.store.postgres.copy import copy_frame
 from screenerd.store.postgres.migrations import applied_numbers, migrate
@@ -535,6 +543,24 @@ async def test_lists_of_numbers_and_times_come_as_arrays(url: str) -> None:
         for sql in ("SELECT ARRAY[1.5, NULL]::float8[]", "SELECT ARRAY[[1], [2]]"):
             with pytest.raises(psycopg.DataError, match="one dimension, and no NULL"):
                 await read(sql)
+
+
+async def test_lists_that_come_in_no_order_make_a_frame_that_is() -> None:
+    """As the server gives them where it reads a table from one end to the other."""
+    rows = [
+        ("A", np.array([7, 5, 6]), np.array([0.7, 0.5, 0.6])),
+        ("C", np.array([1]), np.array([0.1])),
+        ("B", np.array([3, 4]), np.array([0.3, 0.4])),
+    ]
+    assert gathered.frame(rows, BARS, ["B", "D", "A", "C"]).rows() == [
+        ("B", 3, 0.3),
+        ("B", 4, 0.4),
+        ("A", 5, 0.5),
+        ("A", 6, 0.6),
+        ("A", 7, 0.7),
+        ("C", 1, 0.1),
+    ]
+    assert gathered.frame([], BARS, []).schema == BARS
 
 
 async def test_without_waiting_for_the_disk_a_kill_loses_commits(
