@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from store_values import candle
 
+from screenerd.cluster import together as module
 from screenerd.cluster.together import Together
 from screenerd.model import Candle, RuleSwitch
 from screenerd.store.port import FOREVER, Past, StoreError
@@ -26,6 +27,7 @@ class SlowPast:
     asked: int = 0
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     fails: bool = False
+    read: list[tuple[object, ...]] = field(default_factory=list)
 
     async def newest(self, exchange: str) -> dict[str, int]:
         """What is stored when it is asked."""
@@ -42,12 +44,18 @@ class SlowPast:
         return {"flat_1m": RuleSwitch("flat_1m", enabled=False, cooldown_ms=None)}
 
     async def journal(
-        self, *_: object, opens_from: int = 0, symbols: Sequence[str] | None = None
+        self,
+        exchange: str,
+        start: int,
+        end: int,
+        *,
+        opens_from: int = 0,
+        symbols: Sequence[str] | None = None,
     ) -> list[Candle]:
-        """Of everybody."""
-        assert (opens_from, symbols) == (7, None)
-        self.asked += 1
-        return self.candles
+        """Of these symbols."""
+        self.read.append((exchange, start, end, opens_from, symbols and "".join(symbols)))
+        await self.answers.wait()
+        return [one for one in self.candles if symbols is None or one.symbol in symbols]
 
 
 @pytest.fixture
@@ -98,17 +106,30 @@ async def test_an_answer_is_each_ones_own(past: SlowPast, together: Together) ->
     assert switches[1]
 
 
-async def test_who_asked_with_one_that_failed_is_told_and_the_next_asks_anew(
+async def test_all_who_asked_with_one_that_failed_are_told_and_the_next_asks_anew(
     past: SlowPast, together: Together
 ) -> None:
     past.fails = True
-    first = await begun(lambda: together.newest("x"))
-    past.fails = False
-    second = await begun(lambda: together.newest("x"))
+    first = await begun(lambda: together.newest("x"), 3)
     past.answers.set()
-    with pytest.raises(StoreError):
-        await first[0]
-    assert await second[0] == {}
+    told = await asyncio.gather(*first, return_exceptions=True)
+    assert [type(one) for one in told] == [StoreError] * 3
+    assert past.asked == 1
+    past.fails = False
+    assert await together.newest("x") == {}
+
+
+async def test_an_answer_that_does_not_come_is_not_waited_for(
+    past: SlowPast, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+    stuck = await begun(lambda: together.newest("x"))
+    past.answers = asyncio.Event()
+    past.answers.set()
+    past.stored["A"] = 1
+    assert await together.newest("x") == {"A": 1}
+    assert not stuck[0].done()
+    stuck[0].cancel()
 
 
 async def test_one_that_gives_up_takes_the_answer_from_nobody(
@@ -123,13 +144,23 @@ async def test_one_that_gives_up_takes_the_answer_from_nobody(
     assert await third == {}
 
 
-async def test_each_has_the_journal_of_its_own_symbols(past: SlowPast, together: Together) -> None:
-    past.candles = [candle(symbol) for symbol in "ABCA"]
+async def test_the_journal_is_read_once_for_the_symbols_of_all(
+    past: SlowPast, together: Together
+) -> None:
+    past.candles = [candle(symbol) for symbol in "ABCDA"]
 
-    async def ask(symbols: Sequence[str] | None) -> list[str]:
-        found = await together.journal("x", 5, FOREVER, opens_from=7, symbols=symbols)
-        return [one.symbol for one in found]
+    def ask(symbols: Sequence[str] | None, start: int = 5) -> Callable[[], Any]:
+        return lambda: together.journal("x", start, FOREVER, opens_from=7, symbols=symbols)
 
-    found = await asyncio.gather(ask("AC"), ask(["B", "D"]), ask([]), ask(None))
-    assert ["".join(one) for one in found] == ["ACA", "B", "", "ABCA"]
-    assert past.asked <= 2
+    questions = (ask("B"), ask("AC"), ask(["A", "E"]), ask([]), ask("B", start=6), ask(None))
+    asked = [await begun(one) for one in questions]
+    past.answers.set()
+    found = ["".join(c.symbol for c in await task) for [task] in asked]
+    assert found == ["B", "ACA", "AA", "", "B", "ABCDA"]
+    whole = ("x", 5, FOREVER, 7)
+    assert past.read == [
+        (*whole, "B"),
+        ("x", 6, FOREVER, 7, "B"),
+        (*whole, None),
+        (*whole, "ACE"),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
@@ -12,6 +12,9 @@ from screenerd.model import Alert, Candle, RuleSwitch
 from screenerd.store.port import Past
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 2.0
+"""So long an answer that is on its way is waited for before the next is asked for."""
 
 
 class Together:
@@ -26,6 +29,7 @@ class Together:
         self._past = past
         self._asked: dict[Hashable, asyncio.Task[Any]] = {}
         self._next: dict[Hashable, asyncio.Task[Any]] = {}
+        self._wanted: dict[Hashable, set[str]] = {}
 
     async def newest(self, exchange: str) -> dict[str, int]:
         """The newest stored minute of every symbol, ms."""
@@ -36,6 +40,13 @@ class Together:
         """What was changed of the rules for everybody, by rule."""
         return dict(await self._together("rule_switches", self._past.rule_switches))
 
+    async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
+        """The oldest minute from `opens_from` on of which a version was received since a time."""
+        return await self._together(
+            ("oldest_arrival", exchange, since, opens_from),
+            lambda: self._past.oldest_arrival(exchange, since, opens_from=opens_from),
+        )
+
     async def journal(
         self,
         exchange: str,
@@ -45,13 +56,21 @@ class Together:
         opens_from: int = 0,
         symbols: Sequence[str] | None = None,
     ) -> list[Candle]:
-        """Every closed version received in [start, end) ms, in order of arrival."""
-        found: list[Candle] = await self._together(
-            ("journal", exchange, start, end, opens_from),
-            lambda: self._past.journal(exchange, start, end, opens_from=opens_from),
-        )
-        wanted = None if symbols is None else frozenset(symbols)
-        return [one for one in found if wanted is None or one.symbol in wanted]
+        """Every closed version received in [start, end) ms, in order of arrival.
+
+        It is read once for the symbols of all who ask together.
+        """
+        if symbols is None:
+            return await self._past.journal(exchange, start, end, opens_from=opens_from)
+        question = ("journal", exchange, start, end, opens_from)
+        self._wanted.setdefault(question, set()).update(symbols)
+
+        def ask() -> Awaitable[list[Candle]]:
+            wanted = sorted(self._wanted.pop(question))
+            return self._past.journal(exchange, start, end, opens_from=opens_from, symbols=wanted)
+
+        found, own = await self._together(question, ask), frozenset(symbols)
+        return [candle for candle in found if candle.symbol in own]
 
     async def bars(
         self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None
@@ -85,10 +104,10 @@ class Together:
         self, question: Hashable, ask: Callable[[], Awaitable[T]], before: asyncio.Task[Any] | None
     ) -> T:
         if before is not None:
-            await asyncio.wait({before})
+            await asyncio.wait({before}, timeout=PATIENCE_SECONDS)
         mine = self._asked[question] = self._next.pop(question)
         try:
             return await ask()
         finally:
-            if self._asked[question] is mine:
+            if self._asked.get(question) is mine:
                 del self._asked[question]

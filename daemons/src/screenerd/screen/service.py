@@ -198,7 +198,11 @@ class Screen:
 
     async def _rebuild_from_store(self, symbols: Sequence[str], newest: int) -> None:
         """Warms up to the last hour, restores cooldowns, and judges that hour as it arrived."""
-        candles = await self._arrived(symbols, newest - REWIND_MS)
+        rewound = newest - REWIND_MS
+        oldest = await self._store.oldest_arrival(
+            self._exchange, rewound, opens_from=self.judged_from
+        )
+        self.judged_from = max(self.judged_from, min(rewound, oldest or rewound))
         for timeframe in TIMEFRAMES:
             bars = await self._store.bars(self._exchange, timeframe, symbols=symbols)
             self._engine.warm_up_bars(bars, timeframe)
@@ -209,30 +213,21 @@ class Screen:
                 await self._store.minutes(self._exchange, some, start, self.judged_from)
             )
         alerts = await self._store.alerts(start, symbols=symbols)
-        await self._judge_again(candles, alerts)
+        await self._judge_again(symbols, alerts)
 
-    async def _arrived(self, symbols: Sequence[str], rewound: int) -> list[Candle]:
-        """What arrived since a time, ms, or since the oldest minute of that: judged from there."""
-
-        async def since(start: int) -> list[Candle]:
-            return await self._store.journal(
-                self._exchange, start, FOREVER, opens_from=self.judged_from, symbols=symbols
-            )
-
-        candles = await since(rewound)
-        oldest = min((candle.open_time for candle in candles), default=rewound)
-        self.judged_from = max(self.judged_from, min(rewound, oldest))
-        if self.judged_from < rewound:
-            candles.clear()  # they come again, and may be many
-            candles = await since(self.judged_from)
-        return candles
-
-    async def _judge_again(self, candles: Sequence[Candle], alerts: Sequence[Alert]) -> None:
+    async def _judge_again(self, symbols: Sequence[str], alerts: Sequence[Alert]) -> None:
         """What arrived in the last hour, by each rule from when it came into force as it is.
 
         Cooldowns come from the alerts before that; those in it are known, and not told again.
         """
         rules, now = self._engine.rules, self._clock.now_ms()
+        candles = await self._store.journal(
+            self._exchange,
+            self.judged_from,
+            FOREVER,
+            opens_from=self.judged_from,
+            symbols=symbols,
+        )
         self._restore([alert for alert in alerts if alert.triggered_at <= self.judged_from])
         self._raised = {
             (alert.id, alert.state) for alert in alerts if alert.triggered_at > self.judged_from

@@ -154,6 +154,10 @@ class Past(Protocol):
         """The newest stored minute of every symbol, ms."""
         ...
 
+    async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
+        """The oldest minute from `opens_from` on of which a version was received since a time."""
+        ...
+
     async def journal(
         self,
         exchange: str,

@@ -20,7 +20,7 @@ LOCK_SECONDS: Final = 5
 """How long a statement waits for what another one holds."""
 
 WORK_MEMORY: Final = "32MB"
-"""What a reader's statement may hold at the server; a day of fifty symbols takes 11 MB."""
+"""From where on a reader's sort goes to disk at the server; a day of fifty symbols takes 11 MB."""
 
 DURABLE: Final = "on"
 """What `synchronous_commit` is for the writer where the server's own would lose commits."""

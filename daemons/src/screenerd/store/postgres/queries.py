@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -97,6 +98,7 @@ _RUNS = (
     "FROM candles_1m WHERE exchange = %s AND time >= %s AND time < %s) AS numbered "
     "GROUP BY symbol, run ORDER BY symbol, run"
 )
+_AT_ONCE: Final = 5_000
 _EARLIEST: Final = -(1 << 62)
 _LATEST: Final = 1 << 62
 _DELIVERY_WIDTH: Final = DELIVERY_COLUMNS.count(",") + 1
@@ -185,7 +187,12 @@ async def journal(
     """Every version received in [start, end) of minutes from `opens_from` on, as they arrived."""
     names = None if symbols is None else list(symbols)
     asked = (exchange, Ms(start), Ms(end), Ms(opens_from), names, names)
-    return [candle_from(row) for row in await _rows(connection, _JOURNAL, asked)]
+    found = await connection.execute(_JOURNAL.encode(), asked, binary=True)
+    candles: list[Candle] = []
+    while rows := await found.fetchmany(_AT_ONCE):
+        candles += map(candle_from, rows)
+        await asyncio.sleep(0)  # hours of all symbols take seconds, and others have to go on
+    return candles
 
 
 async def marks(connection: Connection, exchange: str) -> tuple[int, int]:
@@ -221,6 +228,20 @@ async def alerts_after(connection: Connection, mark: int, limit: int) -> tuple[l
         (mark, limit),
     )
     return [alert_from(row) for row in found], found[-1][-1] if found else mark
+
+
+async def oldest_arrival(
+    connection: Connection, exchange: str, since: int, opens_from: int
+) -> int | None:
+    """The oldest minute from `opens_from` on of which a version was received since a time."""
+    ((oldest,),) = await _rows(
+        connection,
+        "SELECT min(time) FROM candle_journal "
+        "WHERE exchange = %s AND received_at >= %s AND time >= %s",
+        (exchange, Ms(since), Ms(opens_from)),
+    )
+    found: int | None = oldest
+    return found
 
 
 async def tracked(connection: Connection, exchange: str) -> dict[str, int]:

@@ -222,6 +222,18 @@ def alerts_after(connection: sqlite3.Connection, mark: int, limit: int) -> tuple
     return [alert_from(row) for row in found], found[-1][-1] if found else mark
 
 
+def oldest_arrival(
+    connection: sqlite3.Connection, exchange: str, since: int, opens_from: int
+) -> int | None:
+    """The oldest minute from `opens_from` on of which a version was received since a time."""
+    oldest: int | None = connection.execute(
+        "SELECT min(time) FROM candle_journal "
+        "WHERE exchange = ? AND received_at >= ? AND time >= ?",
+        (exchange, since, opens_from),
+    ).fetchone()[0]
+    return oldest
+
+
 def tracked(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:
     """Since when each symbol that is followed now is."""
     spans = tracking(connection, exchange)

@@ -61,6 +61,12 @@ class SqliteReader:
             partial(queries.candles, exchange=exchange, symbol=symbol, start=start, end=end)
         )
 
+    async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
+        """The oldest minute from `opens_from` on of which a version was received since a time."""
+        return await self._readers.run(
+            partial(queries.oldest_arrival, exchange=exchange, since=since, opens_from=opens_from)
+        )
+
     async def tracked(self, exchange: str) -> dict[str, int]:
         """Since when minutes of the symbols that are followed are expected, ms."""
         return await self._readers.run(partial(queries.tracked, exchange=exchange))
