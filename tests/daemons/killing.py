@@ -26,6 +26,7 @@ import screener
 from screenerd.clock import SystemClock
 from screenerd.demo.market import Market, minutes_frame
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Source, Stamps
+from screenerd.store.port import Span
 from screenerd.store.sqlite import SqliteStore
 from screenerd.store.sqlite.connect import open_writer
 
@@ -412,7 +413,7 @@ async def prepare(path: Path) -> None:
     old = -KEPT_HOURS * 60 - 90
     async with SqliteStore(path, MovedClock(NOW)) as store:
         for symbol in _SYMBOLS:
-            await store.set_tracking("binance", symbol, NOW + old * MINUTE_MS, None)
+            await store.set_tracking("binance", {symbol: Span(NOW + old * MINUTE_MS, None)})
         minutes = [*range(old, old + 20), *range(-20, 0)]
         await store.write(*map(batch_of, minutes), alert_of("S0USDT", old))
         for symbol in _SYMBOLS[:2]:

@@ -88,9 +88,10 @@ async def running(
     speed: float = 60.0,
     limits: Limits | None = None,
     rules: RulesConfig | None = None,
+    start_ms: int = START_MS,
 ) -> AsyncIterator[Rig]:
     """Starts it all behind a proxy, warmed up; stops it cleanly."""
-    clock = SystemClock(speed, START_MS)
+    clock = SystemClock(speed, start_ms)
     market = Market(symbols=symbols)
     async with (
         DemoExchange(market, clock, limits=limits) as exchange,

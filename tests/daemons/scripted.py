@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from screenerd.exchange.port import ExchangeError, UnknownSymbolError
 from screenerd.model import MINUTE_MS, Candle
-from screenerd.store.port import StoreHealth
+from screenerd.store.port import Span, StoreError, StoreHealth
 
 START = 29_400_000 * MINUTE_MS
 
@@ -124,8 +124,9 @@ class MemoryStore:
     """What ingest asks of a store."""
 
     stored: list[Candle] = field(default_factory=list)
-    tracking: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    tracking: dict[str, Span] = field(default_factory=dict)
     health: StoreHealth = field(default_factory=lambda: StoreHealth("up", None, 0, START))
+    failures: int = 0
 
     async def candles(
         self, exchange: str, symbol: str | None, start: int, end: int
@@ -142,12 +143,28 @@ class MemoryStore:
 
     async def tracked(self, exchange: str) -> dict[str, int]:
         """Since when those that are followed are."""
-        return {symbol: since for symbol, (since, until) in self.tracking.items() if not until}
+        return {symbol: span.start for symbol, span in self.tracking.items() if not span.end}
 
     async def newest_bars(self, exchange: str) -> dict[tuple[str, str], int]:
         """None."""
         return {}
 
-    async def set_tracking(self, exchange: str, symbol: str, since: int, until: int | None) -> None:
-        """Remembers it."""
-        self.tracking[symbol] = (since, until)
+    async def set_tracking(self, exchange: str, spans: Mapping[str, Span]) -> None:
+        """Remembers them, after so many failures."""
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("away")
+        self.tracking |= {
+            symbol: replace(span, judged_from=span.judged_from or self.listed.get(symbol))
+            for symbol, span in spans.items()
+        }
+
+    @property
+    def listed(self) -> dict[str, int]:
+        """The first minute that is judged of those that were listed later."""
+        spans = self.tracking.items()
+        return {symbol: span.judged_from for symbol, span in spans if span.judged_from is not None}
+
+    async def judged_from(self, exchange: str) -> dict[str, int]:
+        """The same."""
+        return self.listed

@@ -81,12 +81,13 @@ async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> 
         await it.end()
         promise, left = await it.promise(until), await it.left()
     is_right(left, it, promise)
-    assert len(left.alerts) > 100
+    minutes = {one.triggered_at for one in left.alerts if one.rule == "every_minute"}
+    assert minutes >= set(range(until - 9 * MINUTE_MS, until + 1, MINUTE_MS))
     # Roles that are told to end do so one by one: what came last may be known to some only.
     early = {one.id for one in left.alerts if one.triggered_at <= until - 2 * MINUTE_MS}
     told_of = logged(tmp_path, "notify", "alert sent")
     sent = {one["alert"]: one["correlation"] for one in told_of if one["alert"] in early}
-    assert len(sent) > 50
+    assert len(sent) > len(early) / 2
     for role, event in LIFE.items():
         found = {one["correlation"] for one in logged(tmp_path, role, event)}
         assert set(sent.values()) <= found, f"{role} does not tell of all that was sent"

@@ -27,6 +27,7 @@ from screenerd.clock import SystemClock
 from screenerd.config import RulesConfig
 from screenerd.demo.faults import Fault
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, RuleSwitch, Stamps
+from screenerd.store.port import Span
 from screenerd.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.asyncio
@@ -441,9 +442,9 @@ async def test_a_symbol_listed_later_has_a_history_nobody_judged(tmp_path: Path)
     older = [one for one in history if one.close_time < at]
     async with SqliteStore(path, SystemClock()) as store:
         await store.write(CandleBatch("binance", tuple(older)))
-        for symbol in SYMBOLS:
-            await store.set_tracking("binance", symbol, START, None)
-        await store.set_tracking("binance", "NEWUSDT", START + 5 * MINUTE_MS, None)
+        await store.set_tracking("binance", dict.fromkeys(SYMBOLS, Span(START, None)))
+        listed = Span(START + 5 * MINUTE_MS, None, judged_from=minute(250))
+        await store.set_tracking("binance", {"NEWUSDT": listed})
     found = drift(path, symbols=["NEWUSDT"])
     assert min(one.triggered_at for one in await stored_alerts(path) if one.symbol == "NEWUSDT")
     assert [one for one in found.of("journal") if one.triggered_at <= at] == []
@@ -711,6 +712,10 @@ async def test_nothing_to_compare_is_no_success(live: Live, tmp_path: Path) -> N
         with pytest.raises(DataError, match="no minute that was judged is kept") as told:
             drift(path, start=start, end=end)
         assert "from 2026-01-05T01:00:00Z to 2026-01-05T06:40" in str(told.value)
+    sql(path, "ALTER TABLE tracking DROP COLUMN judged_from")
+    with pytest.raises(DataError, match="no column judged_from of tracking") as told:
+        drift(path)
+    assert "start screenerd once" in str(told.value)
     sql(path, "DROP TABLE tracking")
     with pytest.raises(DataError, match="it has no table tracking"):
         drift(path)

@@ -25,7 +25,7 @@ from screenerd.model import (
     Reconnected,
     Unfollowed,
 )
-from screenerd.store.port import StoreHealth
+from screenerd.store.port import Span, StoreHealth
 
 HOUR = 60
 
@@ -114,7 +114,7 @@ async def test_an_empty_store_is_warmed_by_request() -> None:
             assert bench.minutes(symbol) == list(range(HOUR))
         assert {one.source for one in bench.seen} == {"rest"}
         assert bench.feed.followed == ("A", "币USDT")
-        assert bench.store.tracking["A"] == (START, None)
+        assert bench.store.tracking["A"] == Span(START, None)
 
 
 @pytest.mark.asyncio
@@ -266,14 +266,53 @@ async def test_listings_and_delistings_are_followed() -> None:
         del listed["B"]
         bench.clock.move(301_000)
         await bench.until(lambda: bench.feed.followed == ("A", "C"))
-        until = bench.store.tracking["B"][1]
+        until = bench.store.tracking["B"].end
         assert until is not None
         assert until >= START + 60 * MINUTE_MS
         bench.clock.move(5_000)
         await bench.until(lambda: 64 in bench.minutes("C"))
         [told] = [one for one in bench.others if isinstance(one, Followed)]
-        assert told.symbols == ("C",)
+        assert told == Followed("binance", ("C",), START + 65 * MINUTE_MS)
+        assert bench.store.tracking["C"].judged_from == told.judged_from
         assert min(bench.minutes("C")) == 58
+
+
+@pytest.mark.asyncio
+async def test_what_is_followed_from_the_first_start_on_has_no_time_of_its_own() -> None:
+    async with running(market("A", "B")) as bench:
+        await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        assert bench.store.listed == {}
+        assert not any(isinstance(one, Followed) for one in bench.others)
+
+
+@pytest.mark.asyncio
+async def test_a_listing_is_told_before_its_history_though_the_store_was_away() -> None:
+    async with running(market("A")) as bench:
+        await bench.until(lambda: len(bench.seen) == HOUR)
+        bench.exchange.minutes_by_symbol["C"] = {m: candle("C", m) for m in range(200)}
+        bench.store.failures = 1
+        bench.clock.move(301_000)
+        await bench.until(lambda: bench.store.failures == 0)
+        await asyncio.sleep(0.02)
+        assert bench.store.tracking.keys() == {"A"}
+        assert not bench.minutes("C"), "nobody knows yet that it is history"
+        bench.clock.move(301_000)
+        await bench.until(lambda: bench.minutes("C"))
+        assert Followed("binance", ("C",), START + 70 * MINUTE_MS) in bench.others
+
+
+@pytest.mark.asyncio
+async def test_a_listing_is_told_again_by_who_starts_after_a_death() -> None:
+    """It may have been stored, and the process may have died before the others were told."""
+    store = MemoryStore(tracking={"A": Span(START, None)})
+    listed = START + 50 * MINUTE_MS
+    store.tracking["C"] = Span(START, None, judged_from=listed)
+    async with running(market("A", "C"), store) as bench:
+        await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        assert [one for one in bench.others if isinstance(one, Followed)] == [
+            Followed("binance", ("C",), listed)
+        ]
+        assert store.listed == {"C": listed}
 
 
 @pytest.mark.asyncio
@@ -367,8 +406,8 @@ async def test_a_stop_while_a_symbol_warms_up_lets_nothing_in_behind_its_hole() 
 @pytest.mark.asyncio
 async def test_what_an_earlier_run_was_to_fetch_is_fetched() -> None:
     store = MemoryStore()
-    store.tracking["A"] = (START + 40 * MINUTE_MS, None)
-    store.tracking["B"] = (START, START + 5 * MINUTE_MS)
+    store.tracking["A"] = Span(START + 40 * MINUTE_MS, None)
+    store.tracking["B"] = Span(START, START + 5 * MINUTE_MS)
     async with running(market("A", "B"), store, now=2 * HOUR) as bench:
         await bench.until(lambda: len(bench.seen) >= 80 + 60)
         assert bench.minutes("A") == list(range(40, 120))

@@ -25,6 +25,7 @@ from screenerd.cluster import scale
 from screenerd.config import Config, ExchangeConfig, StoreConfig
 from screenerd.doctor import Check, examine
 from screenerd.model import MINUTE_MS
+from screenerd.store.port import Span
 
 pytestmark = pytest.mark.asyncio
 
@@ -84,7 +85,7 @@ async def test_the_audit_names_holes(place: Place, configured: Path) -> None:
     kept = [n for n in range(20) if n not in (7, 8)]
     minutes = [replace(candle(), open_time=begin + n * MINUTE_MS) for n in kept]
     async with place.opened(clock) as store:
-        await store.set_tracking("binance", "BTCUSDT", begin, begin + 20 * MINUTE_MS)
+        await store.set_tracking("binance", {"BTCUSDT": Span(begin, begin + 20 * MINUTE_MS)})
         await store.write(batch(*minutes, exchange="binance"))
     code, told = await in_thread("audit", file=configured)
     assert code == 1

@@ -15,10 +15,11 @@ from scripted import MovedClock
 
 import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
-from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Metrics, RuleSwitch
+from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Followed, Metrics, RuleSwitch
 from screenerd.persist.service import Persist
 from screenerd.screen.scope import WHOLE
 from screenerd.screen.service import Screen
+from screenerd.store.port import Span
 from screenerd.store.sqlite import SqliteStore
 
 RULES = screener.RuleSet.load("futures")
@@ -40,7 +41,9 @@ def batches(frame: pl.DataFrame) -> Iterator[CandleBatch]:
         yield CandleBatch("binance", tuple(minute))
 
 
-async def screen(path: Path, clock: MovedClock, given: Sequence[CandleBatch]) -> list[Alert]:
+async def screen(
+    path: Path, clock: MovedClock, given: Sequence[CandleBatch | Followed]
+) -> list[Alert]:
     """Screens and stores; gives the alerts."""
     bus = MemoryBus()
     async with SqliteStore(path, clock) as store:
@@ -51,9 +54,10 @@ async def screen(path: Path, clock: MovedClock, given: Sequence[CandleBatch]) ->
             judging = group.create_task(screening.run())
             group.create_task(persisting.run())
             await screening.rebuilt.wait()
-            for batch in given:
-                clock.move(batch.candles[0].close_time - clock.now_ms())
-                await bus.publish(batch)
+            for message in given:
+                if isinstance(message, CandleBatch):
+                    clock.move(max(0, message.candles[0].received_at - clock.now_ms()))
+                await bus.publish(message)
             await bus.close(WHOLE.name)
             await judging
             await bus.close()
@@ -111,6 +115,59 @@ async def test_what_was_stored_and_not_judged_is_judged_after_a_crash(
     after = await screen(path, MovedClock(last), given[cut:])
     lost = {alert.id for alert in before} | {alert.id for alert in after}
     assert lost == set(wanted["id"].to_list())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("dead_for", [0, 30])
+async def test_the_history_of_a_symbol_listed_before_a_crash_raises_nothing_after_it(
+    tmp_path: Path, dead_for: int
+) -> None:
+    market = screener.demo_market(symbols=2, days=2).sort("open_time", maintain_order=True)
+    path = tmp_path / "a.db"
+    old, new = market["symbol"].unique().sort().to_list()
+    at = _moment_with_alerts(market.filter(symbol=new))
+    begin = int(market["open_time"][0])
+    listed, crash, end = at, at + 20 * MINUTE_MS, at + 50 * MINUTE_MS
+    history = [
+        replace(candle, received_at=listed + 5_000, source="rest")
+        for batch in batches(market.filter(pl.col("symbol") == new, pl.col("open_time") < listed))
+        for candle in batch.candles
+    ]
+    given = list(
+        batches(market.filter((pl.col("symbol") == old) | (pl.col("open_time") >= listed)))
+    )
+    before = [one for one in given if one.candles[0].close_time <= listed]
+    until = [one for one in given if listed < one.candles[0].close_time <= crash]
+    after = [one for one in given if crash < one.candles[0].close_time <= end]
+    async with SqliteStore(path, MovedClock(begin)) as store:
+        await store.set_tracking("binance", {old: Span(begin, None)})
+    first = await screen(path, MovedClock(begin), before)
+    async with SqliteStore(path, MovedClock(listed)) as store:
+        day = listed - 1440 * MINUTE_MS
+        await store.set_tracking("binance", {new: Span(day, None, judged_from=listed)})
+    told: list[CandleBatch | Followed] = [
+        Followed("binance", (new,), listed),
+        CandleBatch("binance", tuple(history)),
+        *until,
+    ]
+    second = await screen(path, MovedClock(listed), told)
+    # What closed while nothing ran comes late, and is judged late.
+    clock = MovedClock(crash + dead_for * MINUTE_MS)
+    third = await screen(path, clock, after)
+    raised = Counter(alert.id for alert in (*first, *second, *third))
+    wanted = {
+        *expected(market.filter(pl.col("symbol") == old, pl.col("open_time") < end), begin),
+        *expected(market.filter(pl.col("symbol") == new, pl.col("open_time") < end), listed),
+    }
+    assert {one.symbol for one in (*second, *third)} >= {new}, "or this shows nothing"
+    assert raised == dict.fromkeys(wanted, 1)
+
+
+def _moment_with_alerts(market: pl.DataFrame) -> int:
+    """When an alert is raised, with others before and after, on the second day."""
+    alerts = screener.replay(market, exchange="binance").alerts["triggered_at"]
+    later = alerts.filter(alerts > int(market["open_time"][0]) + 1500 * MINUTE_MS)
+    return int(later[len(later) // 2])
 
 
 @pytest.mark.asyncio

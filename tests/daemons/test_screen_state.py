@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rig import running
+from rig import START_MS, drifted, running
 from scripted import MovedClock
 from test_screen_service import RULES, batches, expected
 
@@ -147,7 +147,7 @@ async def test_the_history_of_a_symbol_that_is_listed_later_raises_nothing(tmp_p
             group.create_task(screening.run())
             await screening.rebuilt.wait()
             listed = given[cut].candles[0].close_time
-            await bus.publish(Followed("binance", (name,), listed))
+            await bus.publish(Followed("binance", (name,), listed - MINUTE_MS))
             for batch in given:
                 await bus.publish(batch)
             await bus.close(WHOLE.name)
@@ -156,6 +156,36 @@ async def test_the_history_of_a_symbol_that_is_listed_later_raises_nothing(tmp_p
     assert expected(market, start) - raised
     assert raised == expected(market, listed - MINUTE_MS)
     assert raised
+
+
+async def test_lives_after_a_listing_judge_what_closed_since(tmp_path: Path) -> None:
+    """All of `up`, that finds a symbol more in its second life, and each time loses its engine."""
+    path, now = tmp_path / "a.db", START_MS
+    lives = []
+    for symbols, hours_later in ((2, 7), (3, 0), (3, 0)):
+        async with running(path, symbols=symbols, start_ms=now) as rig:
+            await rig.minutes(4)
+            # It is lost, as by a crash; a stop that is told of it writes it down once more.
+            rig.roles.screen.keep = _nothing_kept  # type: ignore[method-assign]
+            lives.append(rig.clock.now_ms())
+        now = rig.clock.now_ms() + hours_later * 60 * MINUTE_MS
+        assert not path.with_name("a.db.engine").exists()
+    listed = rig.market.contracts[2].symbol
+    async with SqliteStore(path, SystemClock()) as store:
+        [(symbol, judged_from)] = (await store.judged_from("binance")).items()
+        mine = [one for one in await store.alerts(0) if one.symbol == listed]
+        history = await store.minutes("binance", [listed], 0, judged_from)
+    hour = judged_from - 60 * MINUTE_MS
+    assert symbol == listed
+    assert lives[0] - MINUTE_MS < judged_from <= lives[1]
+    missed = screener.replay(history, RULES, exchange="binance", start=hour).alerts
+    assert missed.height, "a rebuild that judges the last hour would raise nothing, either"
+    assert all(one.triggered_at > judged_from for one in mine)
+    assert drifted(path, "futures").faults == ()
+
+
+async def _nothing_kept() -> None:
+    pass
 
 
 async def test_what_is_judged_after_the_bus_has_closed_is_judged_again(

@@ -18,7 +18,7 @@ from screenerd.columns import candles_frame
 from screenerd.model import MINUTE_MS, Bars, Candle, DeadLetter, Metrics, Source
 from screenerd.store.audit import HOUR_MS
 from screenerd.store.kept import BARS_KEPT
-from screenerd.store.port import AlertFilter, AuditRow, Delivery, Store, StoreError
+from screenerd.store.port import AlertFilter, AuditRow, Delivery, Span, Store, StoreError
 from screenerd.store.postgres.reader import PostgresReader
 from screenerd.store.sqlite.reader import SqliteReader
 from screenerd.store.totals import FRESH_SECONDS
@@ -441,8 +441,8 @@ async def test_a_number_out_of_range_is_named(place: Place, options: dict[str, A
 async def test_the_audit_tells_held_absent_and_holes(place: Place) -> None:
     clock = HandClock(NOW + 2 * HOUR_MS)
     async with place.opened(clock, commit_after=0.0) as store:
-        await store.set_tracking("x", "A", NOW + 10 * MINUTE_MS, None)
-        await store.set_tracking("x", "B", NOW, NOW + 2 * MINUTE_MS)
+        await store.set_tracking("x", {"A": Span(NOW + 10 * MINUTE_MS, None)})
+        await store.set_tracking("x", {"B": Span(NOW, NOW + 2 * MINUTE_MS)})
         minutes = [candle("A", m) for m in range(60) if m not in {20, 21, 59}]
         await store.write(batch(*minutes, candle("A", 59, source="synthetic")))
         wanted = [
@@ -460,7 +460,7 @@ async def test_the_audit_tells_held_absent_and_holes(place: Place) -> None:
 async def test_a_minute_is_expected_once_it_is_over(place: Place) -> None:
     clock = HandClock(NOW + MINUTE_MS - 1)
     async with place.opened(clock, commit_after=0.0) as store:
-        await store.set_tracking("x", "A", NOW, None)
+        await store.set_tracking("x", {"A": Span(NOW, None)})
         assert await store.audit("x", NOW, NOW + HOUR_MS) == []
         clock.now += 1
         assert [r.expected for r in await store.audit("x", NOW, NOW + HOUR_MS)] == [1]
@@ -474,15 +474,57 @@ async def test_tracking_is_what_was_said_last(place: Place) -> None:
             told = {r.hour: r.expected for r in await store.audit("x", NOW, NOW + 4 * hour)}
             return [told.get(NOW + n * hour, 0) for n in range(4)]
 
-        await store.set_tracking("x", "A", NOW, None)
-        await store.set_tracking("x", "A", NOW + hour, None)  # a restart
+        await store.set_tracking("x", {"A": Span(NOW, None)})
+        await store.set_tracking("x", {"A": Span(NOW + hour, None)})  # a restart
         assert await expected() == [60, 60, 60, 60]
-        await store.set_tracking("x", "A", NOW + hour, NOW + 2 * hour)  # delisted
+        await store.set_tracking("x", {"A": Span(NOW + hour, NOW + 2 * hour)})  # delisted
         assert await expected() == [60, 60, 0, 0]
-        await store.set_tracking("x", "A", NOW + 3 * hour, None)  # listed again
+        await store.set_tracking("x", {"A": Span(NOW + 3 * hour, None)})  # listed again
         assert await expected() == [60, 60, 0, 60]
-        await store.set_tracking("x", "A", NOW, NOW + hour)
+        await store.set_tracking("x", {"A": Span(NOW, NOW + hour)})
         assert await expected() == [60, 60, 0, 60]
+
+
+async def test_from_when_a_listed_symbol_is_judged_stays_known(place: Place) -> None:
+    at = NOW + 90 * MINUTE_MS
+    async with place.opened(HandClock(at), commit_after=0.0) as store:
+        await store.set_tracking("x", {"A": Span(NOW, None), "B": Span(NOW, None, at)})
+        assert await store.judged_from("x") == {"B": at}
+        assert await store.judged_from("y") == {}
+        again = Span(NOW + HOUR_MS, None)  # a restart
+        await store.set_tracking("x", {"A": again, "B": again})
+        assert await store.judged_from("x") == {"B": at}
+        assert await store.tracked("x") == {"A": NOW + HOUR_MS, "B": NOW + HOUR_MS}
+        await store.set_tracking("x", {"B": Span(NOW, at)})  # delisted
+        await store.set_tracking("x", {"B": Span(at + HOUR_MS, None, at + 2 * HOUR_MS)})
+        assert await store.judged_from("x") == {"B": at + 2 * HOUR_MS}
+    async with place.opened(HandClock(at)) as store:
+        assert await store.judged_from("x") == {"B": at + 2 * HOUR_MS}
+
+
+async def test_symbols_are_tracked_all_or_none(place: Place) -> None:
+    async with place.opened(HandClock(NOW), commit_after=0.0) as store:
+        await store.set_tracking("x", {"A": Span(NOW, None)})
+        later = Span(NOW + HOUR_MS, None)
+        with pytest.raises(StoreError):
+            await store.set_tracking("x", {"A": later, "B": later, None: later})  # type: ignore[dict-item]
+        assert await store.tracked("x") == {"A": NOW}
+
+
+async def test_the_history_of_a_listed_symbol_is_no_oldest_arrival(place: Place) -> None:
+    listed = NOW + 10 * MINUTE_MS
+    async with place.opened(HandClock(listed), commit_after=0.0) as store:
+        await store.set_tracking("x", {"A": Span(NOW, None), "B": Span(NOW, None, listed)})
+        history = [candle("B", m) for m in range(10)]
+        both = [candle(s, m) for m in (10, 11) for s in "AB"]
+        arrived = [replace(one, received_at=listed + n) for n, one in enumerate([*history, *both])]
+        await store.write(batch(*arrived))
+        assert await store.oldest_arrival("x", listed, opens_from=0) == listed
+        assert await store.oldest_arrival("x", listed, opens_from=listed + MINUTE_MS) == (
+            listed + MINUTE_MS
+        )
+        await store.write(batch(replace(candle("A", 4), received_at=listed + 20)))
+        assert await store.oldest_arrival("x", listed, opens_from=0) == NOW + 4 * MINUTE_MS
 
 
 @pytest.mark.parametrize(("hours", "days"), [(48, 2), (168, 7)])
@@ -577,7 +619,7 @@ async def test_the_newest_bars_stay_however_old(place: Place) -> None:
 async def test_the_audit_outlives_the_candles(place: Place) -> None:
     clock = HandClock(NOW + HOUR_MS)
     async with place.opened(clock, commit_after=0.0, retention_hours=2) as store:
-        await store.set_tracking("x", "A", NOW, None)
+        await store.set_tracking("x", {"A": Span(NOW, None)})
         await store.write(batch(*(candle("A", m) for m in range(60) if m != 7)))
         before = await store.audit("x", NOW, NOW + HOUR_MS)
         assert [r.holes for r in before] == [((NOW + 7 * MINUTE_MS, 1),)]

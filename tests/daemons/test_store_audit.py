@@ -11,7 +11,6 @@ from screenerd.model import MINUTE_MS
 from screenerd.store.audit import (
     HOUR_MS,
     Held,
-    Span,
     audit_symbol,
     expected_minutes,
     hour_of,
@@ -19,7 +18,7 @@ from screenerd.store.audit import (
     runs,
     whole_hours,
 )
-from screenerd.store.port import AuditRow
+from screenerd.store.port import AuditRow, Span
 
 START = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 TIMES = st.integers(START - HOUR_MS, START + 5 * HOUR_MS)

@@ -333,11 +333,11 @@ class SettingsChanged:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Symbols nobody followed before: what closed before `at` (ms) is their history."""
+    """Symbols nobody followed before: minutes before `judged_from` (ms) are their history."""
 
     exchange: str
     symbols: tuple[str, ...]
-    at: int
+    judged_from: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,10 @@ _SYMBOLS = "SELECT DISTINCT symbol FROM {} WHERE exchange = ?"
 _TABLES: Final = (
     "candle_journal", "alert_history", "bars", "alert_rules", "first_seen", "tracking",
 )  # fmt: skip
-_SINCE = "SELECT symbol, max(since) FROM tracking WHERE exchange = ? GROUP BY symbol"
-_FIRST_ARRIVALS = (
-    "SELECT symbol, min(received_at) FROM candle_journal WHERE exchange = ? GROUP BY symbol"
+_HAS_LISTED = "SELECT 1 FROM pragma_table_info('tracking') WHERE name = 'judged_from'"
+_LISTED = (
+    "SELECT symbol, max(judged_from) FROM tracking "
+    "WHERE exchange = ? AND judged_from IS NOT NULL GROUP BY symbol"
 )
 _MINUTE: Final = 60_000
 _ROW: Final = {
@@ -124,14 +125,7 @@ class Snapshot:
 
         What had closed when such a symbol was first heard of is its history.
         """
-        since = dict(self.connection.execute(_SINCE, (self.exchange,)))
-        first = dict(self.connection.execute(_FIRST_ARRIVALS, (self.exchange,)))
-        began, oldest = min(since.values(), default=0), min(first.values(), default=0)
-        return {
-            symbol: first[symbol] // _MINUTE * _MINUTE
-            for symbol in since.keys() & first.keys()
-            if since[symbol] > began and first[symbol] > oldest + _MINUTE
-        }
+        return dict(self.connection.execute(_LISTED, (self.exchange,)).fetchall())
 
     def journal(self, start: int, end: int) -> pl.DataFrame:
         """Every version of the minutes that open in [start, end), in order of arrival."""
@@ -206,10 +200,12 @@ def opened(path: str | os.PathLike[str], exchange: str) -> Iterator[Snapshot]:
     with reading(path) as connection:
         connection.execute("BEGIN")
         held = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        missing = next((name for name in _TABLES if name not in held), None)
-        if missing is not None:
+        lacking = [f"table {name}" for name in _TABLES if name not in held]
+        if not (lacking or connection.execute(_HAS_LISTED).fetchone()):
+            lacking = ["column judged_from of tracking"]
+        if lacking:
             raise DataError(
-                reason=f"it has no table {missing}",
+                reason=f"it has no {lacking[0]}",
                 path=path,
                 remedy="start screenerd once with this database: it brings the tables up to date",
             )

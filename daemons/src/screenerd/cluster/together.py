@@ -40,6 +40,11 @@ class Together:
         """What was changed of the rules for everybody, by rule."""
         return dict(await self._together("rule_switches", self._past.rule_switches))
 
+    async def judged_from(self, exchange: str) -> dict[str, int]:
+        """The first minute that is judged of each symbol that was listed later, ms."""
+        question = ("judged_from", exchange)
+        return dict(await self._together(question, lambda: self._past.judged_from(exchange)))
+
     async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
         """The oldest minute from `opens_from` on of which a version was received since a time."""
         return await self._together(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,7 +36,7 @@ from screenerd.model import (
     SymbolStatus,
     Unfollowed,
 )
-from screenerd.store.port import Store, StoreError
+from screenerd.store.port import Span, Store, StoreError
 
 log = structlog.get_logger("ingest")
 
@@ -235,31 +236,56 @@ class Ingest:
     async def _refresh_symbols(self) -> None:
         symbols = await self._exchange.symbols()
         now = self._clock.now_ms()
-        start = minute_of(now) - self._history_ms
-        new = sorted(set(symbols) - self._followed.keys())
-        tracked = await self._store.tracked(self._exchange.name) if new else {}
-        for number, symbol in enumerate(new, 1):
-            spread = REREAD_MINUTES * MINUTE_MS * number // len(new)
-            # What an earlier run was to fetch and did not is still expected, as long as it is kept.
-            expected = max(min(start, tracked.get(symbol, start)), minute_of(now) - self._keep_ms)
-            self._followed[symbol] = _Followed(
-                Known(expected), reread_at=now + spread, reread_from=minute_of(now)
-            )
-            await self._store.set_tracking(self._exchange.name, symbol, expected, None)
-        strangers = tuple(symbol for symbol in new if symbol not in tracked)
-        if strangers and (tracked or self.status.started):
-            await self._bus.publish(Followed(self._exchange.name, strangers, now))
+        if new := sorted(set(symbols) - self._followed.keys()):
+            await self._follow(new, now)
         if left := sorted(self._followed.keys() - set(symbols)):
             await self._unfollow(left, now)
         self.status.symbols = len(self._followed)
         if self.feed is not None:
             self.feed.follow(symbols)
 
+    async def _follow(self, symbols: Sequence[str], now: int) -> None:
+        """Begins with symbols; of strangers among others it is told what nobody is to judge.
+
+        That is stored before anything else of them is, and told again at every start: who dies
+        between the two must not leave their history to be judged.
+        """
+        name, minute = self._exchange.name, minute_of(now)
+        start, kept_from = minute - self._history_ms, minute - self._keep_ms
+        tracked = await self._store.tracked(name)
+        begun = bool(tracked) or self.status.started
+        spans = {
+            # What an earlier run was to fetch and did not is still expected, as long as it is kept.
+            symbol: Span(
+                max(min(start, tracked.get(symbol, start)), kept_from),
+                None,
+                judged_from=minute if begun and symbol not in tracked else None,
+            )
+            for symbol in symbols
+        }
+        await self._store.set_tracking(name, spans)
+        await self._tell_listed(symbols, kept_from)
+        for number, (symbol, span) in enumerate(spans.items(), 1):
+            spread = REREAD_MINUTES * MINUTE_MS * number // len(symbols)
+            self._followed[symbol] = _Followed(
+                Known(span.start), reread_at=now + spread, reread_from=minute
+            )
+
+    async def _tell_listed(self, symbols: Sequence[str], since: int) -> None:
+        """Which of the symbols were listed later than others, and from when they are judged."""
+        name, moments = self._exchange.name, defaultdict[int, list[str]](list)
+        listed = await self._store.judged_from(name)
+        for symbol in symbols:
+            if (moment := listed.get(symbol, 0)) > since:
+                moments[moment].append(symbol)
+        for moment, its in sorted(moments.items()):
+            await self._bus.publish(Followed(name, tuple(its), moment))
+
     async def _unfollow(self, symbols: Sequence[str], now: int) -> None:
+        span = Span(minute_of(now) - self._history_ms, minute_of(now))
+        await self._store.set_tracking(self._exchange.name, dict.fromkeys(symbols, span))
         for symbol in symbols:
             self.status.warmed -= self._followed.pop(symbol).warm
-            start = minute_of(now) - self._history_ms
-            await self._store.set_tracking(self._exchange.name, symbol, start, minute_of(now))
         await self._bus.publish(Unfollowed(self._exchange.name, tuple(symbols), now))
         log.info("symbols left", symbols=list(symbols))
 

@@ -121,7 +121,7 @@ class Screen:
         self._among_all = False
         self._engine = screener.Engine(rules=scope.of(rules), exchange=exchange)
         self._raised: set[tuple[str, str]] = set()
-        self._followed_from: dict[str, int] = {}
+        self._listed: dict[str, int] = {}
         self._switches: dict[str, RuleSwitch] = {}
         self._untold: set[str] = set()
         self._closed, self._to_note = asyncio.Event(), asyncio.Event()
@@ -172,12 +172,14 @@ class Screen:
     async def _rebuild(self) -> None:
         """The engine as it was saved, or else as the store has it.
 
-        What closed before the very first start is not judged: it was nobody's.
+        What closed before the very first start is not judged, nor what closed before a symbol was
+        listed: it was nobody's.
         """
         self._switches = await self._store.rule_switches()
         await self._apply_rules()
         mark = f"screen:{self._exchange}"
         [self.judged_from] = await self._store.first_seen([mark], self._clock.now_ms() - MINUTE_MS)
+        self._listed = await self._store.judged_from(self._exchange)
         held = await self._store.newest(self._exchange)
         own = self._scope.symbols(held)
         newest = max((held[symbol] for symbol in own), default=None)
@@ -242,7 +244,7 @@ class Screen:
             if begun:
                 missing -= begun
                 self._begin(without(rules, missing), begun, alerts)
-            if len(missing) == len(since):
+            if len(missing) == len(since) or self._is_history(candle):
                 self._warm_up([candle])
             else:
                 await self._publish(self._judge(candle))
@@ -313,7 +315,7 @@ class Screen:
             case Bars() if self._scope.owns(message.symbol):
                 self._take_bars(message)
             case Followed():
-                self._followed_from |= dict.fromkeys(message.symbols, message.at - MINUTE_MS)
+                self._listed |= dict.fromkeys(message.symbols, message.judged_from)
             case Unfollowed():
                 for symbol in message.symbols:
                     self._engine.remove(symbol)
@@ -364,7 +366,7 @@ class Screen:
 
     def _is_history(self, candle: Candle) -> bool:
         """Whether a minute closed before anybody was to judge it."""
-        return candle.open_time < self._followed_from.get(candle.symbol, self.judged_from)
+        return candle.open_time < max(self.judged_from, self._listed.get(candle.symbol, 0))
 
     def _warm_up(self, candles: Sequence[Candle]) -> None:
         if candles:

@@ -7,18 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from screenerd.model import MINUTE_MS
-from screenerd.store.port import AuditRow
+from screenerd.store.port import AuditRow, Span
 
 HOUR_MS = 60 * MINUTE_MS
 """Length of an hour in milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Times from `start` on and before `end`, ms; `None` is an end that is not known yet."""
-
-    start: int
-    end: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -73,6 +73,21 @@ class Delivery:
     attempts: int
     next_try: int
     last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Times from `start` on and before `end`, ms, in which a symbol is followed.
+
+    Attributes:
+        start: the first minute that is expected.
+        end: `None` is an end that is not known yet.
+        judged_from: the first minute that is judged, where that is not the same as for all.
+    """
+
+    start: int
+    end: int | None
+    judged_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +169,18 @@ class Past(Protocol):
         """The newest stored minute of every symbol, ms."""
         ...
 
+    async def judged_from(self, exchange: str) -> dict[str, int]:
+        """The first minute that is judged of each symbol that was listed later than others, ms.
+
+        What it has of older minutes is its history, and nobody's to judge.
+        """
+        ...
+
     async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
-        """The oldest minute from `opens_from` on of which a version was received since a time."""
+        """The oldest minute from `opens_from` on of which a version was received since a time.
+
+        The history of symbols that were listed later is left out.
+        """
         ...
 
     async def journal(
@@ -327,8 +352,12 @@ class Store(Past, Protocol):
         """What is expected and what is held, hour by hour; times in ms, hours whole."""
         ...
 
-    async def set_tracking(self, exchange: str, symbol: str, since: int, until: int | None) -> None:
-        """Minutes of a symbol are expected from `since` on (and before `until`), ms."""
+    async def set_tracking(self, exchange: str, spans: Mapping[str, Span]) -> None:
+        """When minutes of symbols are expected, of all of these or, if it fails, of none.
+
+        Said again with another end, or from another time on, the later word holds from its start.
+        What was said of `judged_from` stays until it is said anew.
+        """
         ...
 
     async def prune(self, now: int) -> int:

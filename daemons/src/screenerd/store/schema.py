@@ -321,6 +321,12 @@ _SCORES = Migration(
     ),
 )
 
+_LISTED = Migration(
+    7,
+    "the first minutes that are judged of symbols that were listed later",
+    (AddColumn("tracking", _time("judged_from", optional=True)),),
+)
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     _CANDLES,
     _ALERTS,
@@ -328,6 +334,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     _USERS,
     _SHADOW,
     _SCORES,
+    _LISTED,
 )
 """Every step, in order."""
 

@@ -9,9 +9,17 @@ from typing import Any, Final
 import polars as pl
 
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
-from screenerd.store.audit import Held, Span, audit_symbol
+from screenerd.store.audit import Held, audit_symbol
 from screenerd.store.frames import BARS, MINUTES, STRETCHES
-from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
+from screenerd.store.port import (
+    AlertFilter,
+    AlertPage,
+    AuditRow,
+    Delivery,
+    MinuteRow,
+    Settings,
+    Span,
+)
 from screenerd.store.postgres.connect import Connection
 from screenerd.store.postgres.gathered import frame, gather
 from screenerd.store.postgres.values import Ms, optional
@@ -233,15 +241,28 @@ async def alerts_after(connection: Connection, mark: int, limit: int) -> tuple[l
 async def oldest_arrival(
     connection: Connection, exchange: str, since: int, opens_from: int
 ) -> int | None:
-    """The oldest minute from `opens_from` on of which a version was received since a time."""
+    """The oldest minute, but of histories, of which a version was received since a time."""
     ((oldest,),) = await _rows(
         connection,
-        "SELECT min(time) FROM candle_journal "
-        "WHERE exchange = %s AND received_at >= %s AND time >= %s",
+        "SELECT min(time) FROM candle_journal AS journal "
+        "WHERE exchange = %s AND received_at >= %s AND time >= %s AND NOT EXISTS ("
+        "SELECT 1 FROM tracking WHERE exchange = journal.exchange AND symbol = journal.symbol "
+        "AND judged_from > journal.time)",
         (exchange, Ms(since), Ms(opens_from)),
     )
     found: int | None = oldest
     return found
+
+
+async def judged_from(connection: Connection, exchange: str) -> dict[str, int]:
+    """The first minute that is judged of the symbols that were listed later."""
+    found = await _rows(
+        connection,
+        "SELECT symbol, max(judged_from) FROM tracking "
+        "WHERE exchange = %s AND judged_from IS NOT NULL GROUP BY symbol",
+        (exchange,),
+    )
+    return dict(found)
 
 
 async def tracked(connection: Connection, exchange: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ whose answer was lost is repeated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -25,10 +25,10 @@ from screenerd.model import (
     Metrics,
     RuleSwitch,
 )
-from screenerd.store.audit import Span
 from screenerd.store.items import Counts, Item
 from screenerd.store.kept import DEAD_LETTERS_KEPT
-from screenerd.store.port import AuditRow, Delivery, Settings, StoreError
+from screenerd.store.port import AuditRow, Delivery, Settings, Span, StoreError
+from screenerd.store.postgres import queries
 from screenerd.store.postgres.candles import write_candles
 from screenerd.store.postgres.connect import Connection
 from screenerd.store.postgres.copy import copy_frame
@@ -281,35 +281,46 @@ async def postponed(connection: Connection, delivery: Delivery) -> None:
     _must_exist(done.rowcount, delivery)
 
 
-async def set_tracking(connection: Connection, exchange: str, symbol: str, span: Span) -> None:
-    """Makes a span the truth about a symbol from its start on, as far as it reaches.
+async def set_tracking(connection: Connection, exchange: str, spans: Mapping[str, Span]) -> None:
+    """Makes spans the truth about symbols from their starts on, as far as they reach.
 
-    What was said about earlier minutes stays; so does a later span that it does not touch.
+    What was said about earlier minutes stays; so does a later span that one does not touch, and the
+    first minute that is judged, where none is given.
     """
-    key = {
-        "exchange": exchange,
-        "symbol": symbol,
-        "since": Ms(span.start),
-        "until": optional(span.end),
-    }
-    await connection.execute(
+    judged_from = await queries.judged_from(connection, exchange)
+    keys = [
+        {
+            "exchange": exchange,
+            "symbol": symbol,
+            "since": Ms(span.start),
+            "until": optional(span.end),
+            "judged_from": optional(span.judged_from or judged_from.get(symbol)),
+        }
+        for symbol, span in spans.items()
+    ]
+    cursor = connection.cursor()
+    await cursor.executemany(
         "DELETE FROM tracking WHERE exchange = %(exchange)s AND symbol = %(symbol)s "
         "AND since >= %(since)s "
         "AND (%(until)s::timestamptz IS NULL OR since < %(until)s::timestamptz)",
-        key,
+        keys,
     )
-    await connection.execute(
+    await cursor.executemany(
         "UPDATE tracking SET until = %(since)s WHERE exchange = %(exchange)s "
         "AND symbol = %(symbol)s AND since < %(since)s AND (until IS NULL OR until > %(since)s)",
-        key,
+        keys,
     )
-    if span.end is None or span.end > span.start:
-        await connection.execute(
-            "INSERT INTO tracking (exchange, symbol, since, until) "
-            "VALUES (%(exchange)s, %(symbol)s, %(since)s, %(until)s) "
-            "ON CONFLICT (exchange, symbol, since) DO UPDATE SET until = excluded.until",
-            key,
-        )
+    await cursor.executemany(
+        "INSERT INTO tracking (exchange, symbol, since, until, judged_from) "
+        "VALUES (%(exchange)s, %(symbol)s, %(since)s, %(until)s, %(judged_from)s) "
+        "ON CONFLICT (exchange, symbol, since) DO UPDATE "
+        "SET until = excluded.until, judged_from = excluded.judged_from",
+        [key for key, span in zip(keys, spans.values(), strict=True) if not _is_empty(span)],
+    )
+
+
+def _is_empty(span: Span) -> bool:
+    return span.end is not None and span.end <= span.start
 
 
 async def set_rule_switch(connection: Connection, switch: RuleSwitch) -> None:

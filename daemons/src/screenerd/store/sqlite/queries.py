@@ -10,9 +10,17 @@ import orjson
 import polars as pl
 
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleSwitch
-from screenerd.store.audit import Held, Span, audit_symbol
+from screenerd.store.audit import Held, audit_symbol
 from screenerd.store.frames import BARS, MINUTES, STRETCHES
-from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
+from screenerd.store.port import (
+    AlertFilter,
+    AlertPage,
+    AuditRow,
+    Delivery,
+    MinuteRow,
+    Settings,
+    Span,
+)
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
@@ -225,13 +233,25 @@ def alerts_after(connection: sqlite3.Connection, mark: int, limit: int) -> tuple
 def oldest_arrival(
     connection: sqlite3.Connection, exchange: str, since: int, opens_from: int
 ) -> int | None:
-    """The oldest minute from `opens_from` on of which a version was received since a time."""
+    """The oldest minute, but of histories, of which a version was received since a time."""
     oldest: int | None = connection.execute(
-        "SELECT min(time) FROM candle_journal "
-        "WHERE exchange = ? AND received_at >= ? AND time >= ?",
+        "SELECT min(time) FROM candle_journal AS journal "
+        "WHERE exchange = ? AND received_at >= ? AND time >= ? AND NOT EXISTS ("
+        "SELECT 1 FROM tracking WHERE exchange = journal.exchange AND symbol = journal.symbol "
+        "AND judged_from > journal.time)",
         (exchange, since, opens_from),
     ).fetchone()[0]
     return oldest
+
+
+def judged_from(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:
+    """The first minute that is judged of the symbols that were listed later."""
+    found = connection.execute(
+        "SELECT symbol, max(judged_from) FROM tracking "
+        "WHERE exchange = ? AND judged_from IS NOT NULL GROUP BY symbol",
+        (exchange,),
+    )
+    return dict(found.fetchall())
 
 
 def tracked(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:

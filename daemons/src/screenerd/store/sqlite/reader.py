@@ -61,8 +61,18 @@ class SqliteReader:
             partial(queries.candles, exchange=exchange, symbol=symbol, start=start, end=end)
         )
 
+    async def judged_from(self, exchange: str) -> dict[str, int]:
+        """The first minute that is judged of each symbol that was listed later than others, ms.
+
+        What it has of older minutes is its history, and nobody's to judge.
+        """
+        return await self._readers.run(partial(queries.judged_from, exchange=exchange))
+
     async def oldest_arrival(self, exchange: str, since: int, *, opens_from: int) -> int | None:
-        """The oldest minute from `opens_from` on of which a version was received since a time."""
+        """The oldest minute from `opens_from` on of which a version was received since a time.
+
+        The history of symbols that were listed later is left out.
+        """
         return await self._readers.run(
             partial(queries.oldest_arrival, exchange=exchange, since=since, opens_from=opens_from)
         )

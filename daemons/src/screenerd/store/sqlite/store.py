@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -14,9 +14,9 @@ from typing import Final, Self
 
 from screenerd.clock import Clock
 from screenerd.model import Alert, AlertScore, Metrics, RuleSwitch
-from screenerd.store.audit import HOUR_MS, Span, hour_of
+from screenerd.store.audit import HOUR_MS, hour_of
 from screenerd.store.items import Counts, Item, weight
-from screenerd.store.port import Delivery, Settings, StoreError, StoreHealth
+from screenerd.store.port import Delivery, Settings, Span, StoreError, StoreHealth
 from screenerd.store.sqlite import queries, writes
 from screenerd.store.sqlite.connect import (
     Connect,
@@ -203,15 +203,14 @@ class SqliteStore(SqliteReader):
         """Records a failed try: attempts, next_try, last_error, state."""
         await self._writer.run(partial(writes.postponed, delivery=delivery))
 
-    async def set_tracking(self, exchange: str, symbol: str, since: int, until: int | None) -> None:
-        """Minutes of a symbol are expected from `since` on (and before `until`), ms.
+    async def set_tracking(self, exchange: str, spans: Mapping[str, Span]) -> None:
+        """When minutes of symbols are expected, of all of these or, if it fails, of none.
 
-        Said again with another end, or from another time on, the later word holds from its
-        `since`.
+        Said again with another end, or from another time on, the later word holds from its start.
+        What was said of `judged_from` stays until it is said anew.
         """
         await self._writer.run(
-            partial(writes.set_tracking, exchange=exchange, symbol=symbol, span=Span(since, until)),
-            patient=False,  # told of hundreds of symbols one after the other when a daemon starts
+            partial(writes.set_tracking, exchange=exchange, spans=dict(spans)), rows=len(spans)
         )
 
     async def prune(self, now: int) -> int:

@@ -7,7 +7,7 @@ failed is repeated even if its rows had reached the file.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
@@ -22,10 +22,9 @@ from screenerd.model import (
     Metrics,
     RuleSwitch,
 )
-from screenerd.store.audit import Span
 from screenerd.store.items import Counts, Item
 from screenerd.store.kept import DEAD_LETTERS_KEPT
-from screenerd.store.port import AuditRow, Delivery, Settings, StoreError
+from screenerd.store.port import AuditRow, Delivery, Settings, Span, StoreError
 from screenerd.store.rows import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
@@ -42,6 +41,7 @@ from screenerd.store.rows import (
     next_revision,
     score_row,
 )
+from screenerd.store.sqlite import queries
 
 
 def _marks(columns: str) -> str:
@@ -261,28 +261,36 @@ def postponed(connection: sqlite3.Connection, delivery: Delivery) -> None:
     _must_exist(done, delivery)
 
 
-def set_tracking(connection: sqlite3.Connection, exchange: str, symbol: str, span: Span) -> None:
-    """Makes a span the truth about a symbol from its start on, as far as it reaches.
+def set_tracking(connection: sqlite3.Connection, exchange: str, spans: Mapping[str, Span]) -> None:
+    """Makes spans the truth about symbols from their starts on, as far as they reach.
 
-    What was said about earlier minutes stays; so does a later span that it does not touch.
+    What was said about earlier minutes stays; so does a later span that one does not touch, and the
+    first minute that is judged, where none is given.
     """
-    until = span.end
-    key = (exchange, symbol, span.start, until)
-    connection.execute(
+    judged_from = queries.judged_from(connection, exchange)
+    keys = [
+        (exchange, symbol, span.start, span.end, span.judged_from or judged_from.get(symbol))
+        for symbol, span in spans.items()
+    ]
+    connection.executemany(
         "DELETE FROM tracking WHERE exchange = ?1 AND symbol = ?2 AND since >= ?3 "
         "AND (?4 IS NULL OR since < ?4)",
-        key,
+        [key[:4] for key in keys],
     )
-    connection.execute(
+    connection.executemany(
         "UPDATE tracking SET until = ?3 WHERE exchange = ?1 AND symbol = ?2 AND since < ?3 "
         "AND (until IS NULL OR until > ?3)",
-        key[:3],
+        [key[:3] for key in keys],
     )
-    if until is None or until > span.start:
-        connection.execute(
-            "INSERT OR REPLACE INTO tracking (exchange, symbol, since, until) VALUES (?, ?, ?, ?)",
-            key,
-        )
+    connection.executemany(
+        "INSERT OR REPLACE INTO tracking (exchange, symbol, since, until, judged_from) "
+        "VALUES (?, ?, ?, ?, ?)",
+        [key for key, span in zip(keys, spans.values(), strict=True) if not _is_empty(span)],
+    )
+
+
+def _is_empty(span: Span) -> bool:
+    return span.end is not None and span.end <= span.start
 
 
 def set_rule_switch(connection: sqlite3.Connection, switch: RuleSwitch) -> None:
