@@ -154,10 +154,10 @@ class MemoryStore:
         if self.failures:
             self.failures -= 1
             raise StoreError("away")
-        self.tracking |= {
-            symbol: replace(span, judged_from=span.judged_from or self.listed.get(symbol))
-            for symbol, span in spans.items()
-        }
+        for symbol, span in spans.items():
+            held = self.tracking.get(symbol)
+            followed = held is not None and held.end is None
+            self.tracking[symbol] = replace(held or span, end=span.end) if followed else span
 
     @property
     def listed(self) -> dict[str, int]:

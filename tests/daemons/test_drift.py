@@ -450,6 +450,22 @@ async def test_a_symbol_listed_later_has_a_history_nobody_judged(tmp_path: Path)
     assert [one for one in found.of("journal") if one.triggered_at <= at] == []
 
 
+async def test_a_symbol_that_comes_back_was_judged_before_it_left(live: Live) -> None:
+    path = await live.run()
+    symbol = SYMBOLS[0]
+    async with SqliteStore(path, SystemClock()) as store:
+        await store.set_tracking("binance", {symbol: Span(START, None)})
+        await store.set_tracking("binance", {symbol: Span(START, minute(300))})
+        again = Span(START + 5 * MINUTE_MS, None, judged_from=minute(310))
+        await store.set_tracking("binance", {symbol: again})
+    found = drift(path, symbols=[symbol])
+    its = [one for one in await stored_alerts(path) if one.symbol == symbol]
+    unjudged = [one for one in its if minute(300) < one.triggered_at <= minute(310)]
+    assert any(one.triggered_at <= minute(300) for one in its)
+    assert any(one.triggered_at > minute(310) for one in its)
+    assert len([one for one in found.faults if one.against == "journal"]) == len(unjudged)
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_any_disorder_is_told_the_same_and_explained(tmp_path: Path, seed: int) -> None:
     """Late, doubled, corrected and absent minutes at random: no fault, and something to name."""

@@ -44,6 +44,7 @@ class Bench:
     seen: list[Candle]
     letters: list[DeadLetter] = field(default_factory=list)
     others: list[Message] = field(default_factory=list)
+    told: list[Message] = field(default_factory=list)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Takes what comes until a condition holds."""
@@ -58,6 +59,8 @@ class Bench:
                             self.letters.append(message)
                         case Bars() | Followed() | Unfollowed():
                             self.others.append(message)
+                    if message is not None:
+                        self.told.append(message)
                 if condition():
                     return
                 await asyncio.sleep(0.001)
@@ -298,7 +301,22 @@ async def test_a_listing_is_told_before_its_history_though_the_store_was_away() 
         assert not bench.minutes("C"), "nobody knows yet that it is history"
         bench.clock.move(301_000)
         await bench.until(lambda: bench.minutes("C"))
-        assert Followed("binance", ("C",), START + 70 * MINUTE_MS) in bench.others
+        listed = bench.told.index(Followed("binance", ("C",), START + 70 * MINUTE_MS))
+        assert listed < min(n for n, one in enumerate(bench.told) if _has(one, "C"))
+
+
+def _has(message: Message, symbol: str) -> bool:
+    return isinstance(message, CandleBatch) and symbol in {one.symbol for one in message.candles}
+
+
+@pytest.mark.asyncio
+async def test_who_left_while_nothing_ran_is_told() -> None:
+    store = MemoryStore(tracking={"A": Span(START, None), "B": Span(START, None)})
+    async with running(market("A"), store) as bench:
+        await bench.until(lambda: bench.minutes("A"))
+        assert store.tracking["B"].end == START + HOUR * MINUTE_MS
+        assert [one.symbols for one in bench.others if isinstance(one, Unfollowed)] == [("B",)]
+        assert (bench.ingest.status.symbols, bench.ingest.status.warmed) == (1, 1)
 
 
 @pytest.mark.asyncio

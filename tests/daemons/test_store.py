@@ -495,6 +495,9 @@ async def test_from_when_a_listed_symbol_is_judged_stays_known(place: Place) -> 
         await store.set_tracking("x", {"A": again, "B": again})
         assert await store.judged_from("x") == {"B": at}
         assert await store.tracked("x") == {"A": NOW + HOUR_MS, "B": NOW + HOUR_MS}
+        other = Span(NOW + HOUR_MS, None, at + 7)  # by who did not know that they are followed
+        await store.set_tracking("x", {"A": other, "B": other})
+        assert await store.judged_from("x") == {"B": at}
         await store.set_tracking("x", {"B": Span(NOW, at)})  # delisted
         await store.set_tracking("x", {"B": Span(at + HOUR_MS, None, at + 2 * HOUR_MS)})
         assert await store.judged_from("x") == {"B": at + 2 * HOUR_MS}

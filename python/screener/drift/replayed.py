@@ -47,7 +47,9 @@ class Versions:
     final: pl.DataFrame
 
 
-def versions(journal: pl.DataFrame, candles: pl.DataFrame, judged_from: int) -> Versions:
+def versions(
+    journal: pl.DataFrame, candles: pl.DataFrame, judged: Sequence[tuple[int, int]]
+) -> Versions:
     """One symbol's versions.
 
     A minute whose newest journalled version is another than the table's, or that the journal does
@@ -57,7 +59,7 @@ def versions(journal: pl.DataFrame, candles: pl.DataFrame, judged_from: int) -> 
     Args:
         journal: Its versions in order of arrival.
         candles: Its minutes as they are now.
-        judged_from: The first minute that was judged, ms.
+        judged: The minutes that were judged, as [first, end) in ms.
     """
     newest = journal.unique("open_time", keep="last", maintain_order=True)
     # A source that was improved leaves the numbers as they are.
@@ -70,11 +72,13 @@ def versions(journal: pl.DataFrame, candles: pl.DataFrame, judged_from: int) -> 
             journal.with_columns(event_time=arrived.cum_max(), unjournalled=False),
         ]
     ).sort("event_time", maintain_order=True)
-    is_late_enough = pl.col("open_time") >= judged_from
+    is_judged = pl.any_horizontal(
+        pl.col("open_time").is_between(first, end, closed="left") for first, end in judged
+    )
     rows = rows.with_columns(kind=_kind())
     return Versions(
-        rows.with_columns(judged=is_late_enough & ~pl.col("unjournalled")),
-        final_of(rows).with_columns(judged=is_late_enough),
+        rows.with_columns(judged=is_judged & ~pl.col("unjournalled")),
+        final_of(rows).with_columns(judged=is_judged),
     )
 
 

@@ -148,7 +148,7 @@ class _Read:
     warm: int
     end: int
     _journal: dict[Any, pl.DataFrame] = field(init=False)
-    _followed: dict[str, int] = field(init=False)
+    _followed: dict[str, list[tuple[int, int]]] = field(init=False)
     _before: pl.DataFrame = field(init=False)
     _none: pl.DataFrame = field(init=False)
 
@@ -157,7 +157,7 @@ class _Read:
         journal = self.snapshot.journal(self.warm, self.end)
         self._none = journal.clear()
         self._journal = journal.partition_by("symbol", as_dict=True)
-        self._followed = self.snapshot.followed_from()
+        self._followed = self.snapshot.followed()
         self._before = self.snapshot.alerts_before(self.warm, self.low)
 
     def versions(self, symbol: str) -> Versions:
@@ -165,8 +165,9 @@ class _Read:
         from screener.drift.replayed import versions
 
         candles = self.snapshot.candles(symbol, self.warm, self.end)
-        judged_from = max(self.low, self._followed.get(symbol, 0))
-        return versions(self._journal.get((symbol,), self._none), candles, judged_from)
+        followed = self._followed.get(symbol, [(0, LATEST)])
+        judged = [(max(self.low, first), end) for first, end in followed]
+        return versions(self._journal.get((symbol,), self._none), candles, judged)
 
     def replays(self, symbols: Collection[str]) -> Replays:
         """What replays those of some symbols."""

@@ -12,6 +12,7 @@ import polars as pl
 from screener.errors import DataError
 from screener.history.database import FRAME_ROWS, reading
 from screener.history.precedence import VALUES
+from screener.history.times import LATEST
 
 if TYPE_CHECKING:
     import os
@@ -47,10 +48,7 @@ _TABLES: Final = (
     "candle_journal", "alert_history", "bars", "alert_rules", "first_seen", "tracking",
 )  # fmt: skip
 _HAS_LISTED = "SELECT 1 FROM pragma_table_info('tracking') WHERE name = 'judged_from'"
-_LISTED = (
-    "SELECT symbol, max(judged_from) FROM tracking "
-    "WHERE exchange = ? AND judged_from IS NOT NULL GROUP BY symbol"
-)
+_FOLLOWED = "SELECT symbol, judged_from, until FROM tracking WHERE exchange = ? ORDER BY since"
 _MINUTE: Final = 60_000
 _ROW: Final = {
     "symbol": pl.String,
@@ -120,12 +118,16 @@ class Snapshot:
         name = f"screen:{self.exchange}"
         return self._one("SELECT time FROM first_seen WHERE name = ?", name) or 0
 
-    def followed_from(self) -> dict[str, int]:
-        """Of symbols that were listed while others were followed: the first minute judged, ms.
+    def followed(self) -> dict[str, list[tuple[int, int]]]:
+        """The minutes of each symbol that were somebody's to judge, as [first, end) in ms.
 
-        What had closed when such a symbol was first heard of is its history.
+        What had closed when a symbol was listed while others were followed is its history; what
+        closed when it was not listed, nobody judged.
         """
-        return dict(self.connection.execute(_LISTED, (self.exchange,)).fetchall())
+        spans: dict[str, list[tuple[int, int]]] = {}
+        for symbol, first, end in self.connection.execute(_FOLLOWED, (self.exchange,)):
+            spans.setdefault(symbol, []).append((first or 0, LATEST if end is None else end))
+        return spans
 
     def journal(self, start: int, end: int) -> pl.DataFrame:
         """Every version of the minutes that open in [start, end), in order of arrival."""

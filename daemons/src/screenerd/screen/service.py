@@ -230,6 +230,8 @@ class Screen:
             opens_from=self.judged_from,
             symbols=symbols,
         )
+        # What was listed meanwhile is in the journal, too.
+        self._listed = await self._store.judged_from(self._exchange)
         self._restore([alert for alert in alerts if alert.triggered_at <= self.judged_from])
         self._raised = {
             (alert.id, alert.state) for alert in alerts if alert.triggered_at > self.judged_from

@@ -82,7 +82,8 @@ class Span:
     Attributes:
         start: the first minute that is expected.
         end: `None` is an end that is not known yet.
-        judged_from: the first minute that is judged, where that is not the same as for all.
+        judged_from: the first minute that is judged, where that is not the same as for all; what
+            was said of a symbol that is followed stays.
     """
 
     start: int
@@ -356,7 +357,6 @@ class Store(Past, Protocol):
         """When minutes of symbols are expected, of all of these or, if it fails, of none.
 
         Said again with another end, or from another time on, the later word holds from its start.
-        What was said of `judged_from` stays until it is said anew.
         """
         ...
 

@@ -254,6 +254,16 @@ async def oldest_arrival(
     return found
 
 
+async def followed(connection: Connection, exchange: str) -> dict[str, int | None]:
+    """From when each symbol is judged that is followed now, where that is not as for all."""
+    found = await _rows(
+        connection,
+        "SELECT symbol, judged_from FROM tracking WHERE exchange = %s AND until IS NULL",
+        (exchange,),
+    )
+    return dict(found)
+
+
 async def judged_from(connection: Connection, exchange: str) -> dict[str, int]:
     """The first minute that is judged of the symbols that were listed later."""
     found = await _rows(

@@ -210,7 +210,6 @@ class PostgresStore(PostgresReader):
         """When minutes of symbols are expected, of all of these or, if it fails, of none.
 
         Said again with another end, or from another time on, the later word holds from its start.
-        What was said of `judged_from` stays until it is said anew.
         """
         await self._writer.run(
             partial(writes.set_tracking, exchange=exchange, spans=dict(spans)), rows=len(spans)

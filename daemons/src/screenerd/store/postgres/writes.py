@@ -284,17 +284,18 @@ async def postponed(connection: Connection, delivery: Delivery) -> None:
 async def set_tracking(connection: Connection, exchange: str, spans: Mapping[str, Span]) -> None:
     """Makes spans the truth about symbols from their starts on, as far as they reach.
 
-    What was said about earlier minutes stays; so does a later span that one does not touch, and the
-    first minute that is judged, where none is given.
+    What was said about earlier minutes stays; so do a later span that one does not touch, and from
+    when a symbol is judged that is followed already. One without an end leaves the ends of those
+    before it: they tell until when it was judged.
     """
-    judged_from = await queries.judged_from(connection, exchange)
+    followed = await queries.followed(connection, exchange)
     keys = [
         {
             "exchange": exchange,
             "symbol": symbol,
             "since": Ms(span.start),
             "until": optional(span.end),
-            "judged_from": optional(span.judged_from or judged_from.get(symbol)),
+            "judged_from": optional(followed.get(symbol, span.judged_from)),
         }
         for symbol, span in spans.items()
     ]
@@ -307,7 +308,8 @@ async def set_tracking(connection: Connection, exchange: str, spans: Mapping[str
     )
     await cursor.executemany(
         "UPDATE tracking SET until = %(since)s WHERE exchange = %(exchange)s "
-        "AND symbol = %(symbol)s AND since < %(since)s AND (until IS NULL OR until > %(since)s)",
+        "AND symbol = %(symbol)s AND since < %(since)s AND (until IS NULL "
+        "OR (%(until)s::timestamptz IS NOT NULL AND until > %(since)s))",
         keys,
     )
     await cursor.executemany(

@@ -244,6 +244,14 @@ def oldest_arrival(
     return oldest
 
 
+def followed(connection: sqlite3.Connection, exchange: str) -> dict[str, int | None]:
+    """From when each symbol is judged that is followed now, where that is not as for all."""
+    found = connection.execute(
+        "SELECT symbol, judged_from FROM tracking WHERE exchange = ? AND until IS NULL", (exchange,)
+    )
+    return dict(found.fetchall())
+
+
 def judged_from(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:
     """The first minute that is judged of the symbols that were listed later."""
     found = connection.execute(

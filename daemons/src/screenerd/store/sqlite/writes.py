@@ -264,12 +264,13 @@ def postponed(connection: sqlite3.Connection, delivery: Delivery) -> None:
 def set_tracking(connection: sqlite3.Connection, exchange: str, spans: Mapping[str, Span]) -> None:
     """Makes spans the truth about symbols from their starts on, as far as they reach.
 
-    What was said about earlier minutes stays; so does a later span that one does not touch, and the
-    first minute that is judged, where none is given.
+    What was said about earlier minutes stays; so do a later span that one does not touch, and from
+    when a symbol is judged that is followed already. One without an end leaves the ends of those
+    before it: they tell until when it was judged.
     """
-    judged_from = queries.judged_from(connection, exchange)
+    followed = queries.followed(connection, exchange)
     keys = [
-        (exchange, symbol, span.start, span.end, span.judged_from or judged_from.get(symbol))
+        (exchange, symbol, span.start, span.end, followed.get(symbol, span.judged_from))
         for symbol, span in spans.items()
     ]
     connection.executemany(
@@ -279,8 +280,8 @@ def set_tracking(connection: sqlite3.Connection, exchange: str, spans: Mapping[s
     )
     connection.executemany(
         "UPDATE tracking SET until = ?3 WHERE exchange = ?1 AND symbol = ?2 AND since < ?3 "
-        "AND (until IS NULL OR until > ?3)",
-        [key[:3] for key in keys],
+        "AND (until IS NULL OR (?4 IS NOT NULL AND until > ?3))",
+        [key[:4] for key in keys],
     )
     connection.executemany(
         "INSERT OR REPLACE INTO tracking (exchange, symbol, since, until, judged_from) "
