@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from screenerd.exchange.port import ExchangeError, UnknownSymbolError
 from screenerd.model import MINUTE_MS, Candle
+from screenerd.store.audit import judged_from
 from screenerd.store.port import Span, StoreError, StoreHealth
 
 START = 29_400_000 * MINUTE_MS
@@ -155,9 +156,8 @@ class MemoryStore:
             self.failures -= 1
             raise StoreError("away")
         for symbol, span in spans.items():
-            held = self.tracking.get(symbol)
-            followed = held is not None and held.end is None
-            self.tracking[symbol] = replace(held or span, end=span.end) if followed else span
+            held = [self.tracking[symbol]] if symbol in self.tracking else []
+            self.tracking[symbol] = replace(span, judged_from=judged_from(span, held))
 
     @property
     def listed(self) -> dict[str, int]:

@@ -310,16 +310,6 @@ def _has(message: Message, symbol: str) -> bool:
 
 
 @pytest.mark.asyncio
-async def test_who_left_while_nothing_ran_is_told() -> None:
-    store = MemoryStore(tracking={"A": Span(START, None), "B": Span(START, None)})
-    async with running(market("A"), store) as bench:
-        await bench.until(lambda: bench.minutes("A"))
-        assert store.tracking["B"].end == START + HOUR * MINUTE_MS
-        assert [one.symbols for one in bench.others if isinstance(one, Unfollowed)] == [("B",)]
-        assert (bench.ingest.status.symbols, bench.ingest.status.warmed) == (1, 1)
-
-
-@pytest.mark.asyncio
 async def test_a_listing_is_told_again_by_who_starts_after_a_death() -> None:
     """It may have been stored, and the process may have died before the others were told."""
     store = MemoryStore(tracking={"A": Span(START, None)})

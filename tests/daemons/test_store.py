@@ -505,6 +505,27 @@ async def test_from_when_a_listed_symbol_is_judged_stays_known(place: Place) -> 
         assert await store.judged_from("x") == {"B": at + 2 * HOUR_MS}
 
 
+async def test_when_a_symbol_was_judged_stays_known_though_it_comes_and_goes(place: Place) -> None:
+    day, at = 24 * HOUR_MS, [NOW + n * HOUR_MS for n in range(5)]
+    said = {
+        "listed": Span(at[0] - day, None, at[0]),
+        "by another": Span(at[0] - day + MINUTE_MS, None, at[0] + MINUTE_MS),
+        "delisted": Span(at[1] - day, at[1]),
+        "by another, later": Span(at[1] - day + MINUTE_MS, at[1] + MINUTE_MS),
+        "listed again": Span(at[2] - day, None, at[2]),
+        "after a restart": Span(at[3] - day, None),
+        "delisted again": Span(at[4] - day, at[4]),
+    }
+    async with place.opened(HandClock(at[4]), commit_after=0.0) as store:
+        for span in said.values():
+            for _ in range(2):  # as where the answer of a commit was lost
+                await store.set_tracking("x", {"A": span})
+    rows = await place.rows("SELECT judged_from, until FROM tracking ORDER BY since")
+    judged = {minute for first, end in rows for minute in range(first, end, MINUTE_MS)}
+    wanted = [*range(at[0], at[1] + MINUTE_MS, MINUTE_MS), *range(at[2], at[4], MINUTE_MS)]
+    assert sorted(judged) == wanted
+
+
 async def test_symbols_are_tracked_all_or_none(place: Place) -> None:
     async with place.opened(HandClock(NOW), commit_after=0.0) as store:
         await store.set_tracking("x", {"A": Span(NOW, None)})

@@ -333,7 +333,10 @@ class SettingsChanged:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Symbols nobody followed before: minutes before `judged_from` (ms) are their history."""
+    """Symbols that were listed while others were followed, told again at each start.
+
+    Minutes that open before `judged_from` (ms) are their history, and nobody's to judge.
+    """
 
     exchange: str
     symbols: tuple[str, ...]

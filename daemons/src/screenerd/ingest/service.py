@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -236,19 +236,15 @@ class Ingest:
     async def _refresh_symbols(self) -> None:
         symbols = await self._exchange.symbols()
         now = self._clock.now_ms()
-        left = self._followed.keys() - set(symbols)
         if new := sorted(set(symbols) - self._followed.keys()):
-            tracked = await self._store.tracked(self._exchange.name)
-            if not self.status.started:  # they may have left while nothing ran
-                left |= tracked.keys() - set(symbols)
-            await self._follow(new, tracked, now)
-        if left:
-            await self._unfollow(sorted(left), now)
+            await self._follow(new, now)
+        if left := sorted(self._followed.keys() - set(symbols)):
+            await self._unfollow(left, now)
         self.status.symbols = len(self._followed)
         if self.feed is not None:
             self.feed.follow(symbols)
 
-    async def _follow(self, symbols: Sequence[str], tracked: Mapping[str, int], now: int) -> None:
+    async def _follow(self, symbols: Sequence[str], now: int) -> None:
         """Begins with symbols; of strangers among others it is told what nobody is to judge.
 
         That is stored before anything else of them is, and told again at every start: who dies
@@ -256,6 +252,7 @@ class Ingest:
         """
         name, minute = self._exchange.name, minute_of(now)
         start, kept_from = minute - self._history_ms, minute - self._keep_ms
+        tracked = await self._store.tracked(name)
         begun = bool(tracked) or self.status.started
         spans = {
             # What an earlier run was to fetch and did not is still expected, as long as it is kept.
@@ -285,12 +282,12 @@ class Ingest:
             await self._bus.publish(Followed(name, tuple(its), moment))
 
     async def _unfollow(self, symbols: Sequence[str], now: int) -> None:
+        # Told first: what could not be stored is tried again, and told again.
+        await self._bus.publish(Unfollowed(self._exchange.name, tuple(symbols), now))
         span = Span(minute_of(now) - self._history_ms, minute_of(now))
         await self._store.set_tracking(self._exchange.name, dict.fromkeys(symbols, span))
         for symbol in symbols:
-            gone = self._followed.pop(symbol, None)
-            self.status.warmed -= gone is not None and gone.warm
-        await self._bus.publish(Unfollowed(self._exchange.name, tuple(symbols), now))
+            self.status.warmed -= self._followed.pop(symbol).warm
         log.info("symbols left", symbols=list(symbols))
 
     async def _warm_up(self) -> None:

@@ -36,6 +36,16 @@ def whole_hours(start: int, end: int) -> tuple[int, int]:
     return hour_of(start), hour_of(end + HOUR_MS - 1)
 
 
+def judged_from(span: Span, held: Sequence[Span]) -> int | None:
+    """The first minute that is judged in a span, given those of its symbol before, by time.
+
+    Of a symbol that is followed already, or that only ends, it is what was said first: two who
+    follow the same may hear of a listing one after the other, and say it twice.
+    """
+    goes_on = bool(held) and (held[-1].end is None or span.end is not None)
+    return held[-1].judged_from if goes_on else span.judged_from
+
+
 def expected_minutes(tracked: Iterable[Span], start: int, end: int) -> list[range]:
     """The minutes that open in [start, end) while tracked: disjoint ranges in order.
 

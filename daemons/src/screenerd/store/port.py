@@ -82,8 +82,7 @@ class Span:
     Attributes:
         start: the first minute that is expected.
         end: `None` is an end that is not known yet.
-        judged_from: the first minute that is judged, where that is not the same as for all; what
-            was said of a symbol that is followed stays.
+        judged_from: the first minute that is judged, where that is not the same as for all.
     """
 
     start: int
@@ -356,7 +355,8 @@ class Store(Past, Protocol):
     async def set_tracking(self, exchange: str, spans: Mapping[str, Span]) -> None:
         """When minutes of symbols are expected, of all of these or, if it fails, of none.
 
-        Said again with another end, or from another time on, the later word holds from its start.
+        Said again with another end, or from another time on, the later word holds from its start;
+        of `judged_from` the first holds, until the symbol has an end.
         """
         ...
 

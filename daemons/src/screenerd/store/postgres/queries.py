@@ -254,16 +254,6 @@ async def oldest_arrival(
     return found
 
 
-async def followed(connection: Connection, exchange: str) -> dict[str, int | None]:
-    """From when each symbol is judged that is followed now, where that is not as for all."""
-    found = await _rows(
-        connection,
-        "SELECT symbol, judged_from FROM tracking WHERE exchange = %s AND until IS NULL",
-        (exchange,),
-    )
-    return dict(found)
-
-
 async def judged_from(connection: Connection, exchange: str) -> dict[str, int]:
     """The first minute that is judged of the symbols that were listed later."""
     found = await _rows(
@@ -455,12 +445,13 @@ async def dead_letters(connection: Connection, limit: int) -> list[DeadLetter]:
 async def tracking(connection: Connection, exchange: str) -> dict[str, list[Span]]:
     """When each symbol was to be followed."""
     spans: dict[str, list[Span]] = {}
-    for symbol, since, until in await _rows(
+    for symbol, *span in await _rows(
         connection,
-        "SELECT symbol, since, until FROM tracking WHERE exchange = %s ORDER BY symbol, since",
+        "SELECT symbol, since, until, judged_from FROM tracking WHERE exchange = %s "
+        "ORDER BY symbol, since",
         (exchange,),
     ):
-        spans.setdefault(symbol, []).append(Span(since, until))
+        spans.setdefault(symbol, []).append(Span(*span))
     return spans
 
 

@@ -25,6 +25,7 @@ from screenerd.model import (
     Metrics,
     RuleSwitch,
 )
+from screenerd.store.audit import judged_from
 from screenerd.store.items import Counts, Item
 from screenerd.store.kept import DEAD_LETTERS_KEPT
 from screenerd.store.port import AuditRow, Delivery, Settings, Span, StoreError
@@ -284,18 +285,17 @@ async def postponed(connection: Connection, delivery: Delivery) -> None:
 async def set_tracking(connection: Connection, exchange: str, spans: Mapping[str, Span]) -> None:
     """Makes spans the truth about symbols from their starts on, as far as they reach.
 
-    What was said about earlier minutes stays; so do a later span that one does not touch, and from
-    when a symbol is judged that is followed already. One without an end leaves the ends of those
-    before it: they tell until when it was judged.
+    What was said about earlier minutes stays; so does a later span that one does not touch. Ends
+    that are known stay: they tell until when a symbol was judged.
     """
-    followed = await queries.followed(connection, exchange)
+    held = await queries.tracking(connection, exchange)
     keys = [
         {
             "exchange": exchange,
             "symbol": symbol,
             "since": Ms(span.start),
             "until": optional(span.end),
-            "judged_from": optional(followed.get(symbol, span.judged_from)),
+            "judged_from": optional(judged_from(span, held.get(symbol, ()))),
         }
         for symbol, span in spans.items()
     ]
@@ -308,8 +308,7 @@ async def set_tracking(connection: Connection, exchange: str, spans: Mapping[str
     )
     await cursor.executemany(
         "UPDATE tracking SET until = %(since)s WHERE exchange = %(exchange)s "
-        "AND symbol = %(symbol)s AND since < %(since)s AND (until IS NULL "
-        "OR (%(until)s::timestamptz IS NOT NULL AND until > %(since)s))",
+        "AND symbol = %(symbol)s AND since < %(since)s AND until IS NULL",
         keys,
     )
     await cursor.executemany(

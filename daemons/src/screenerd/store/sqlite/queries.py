@@ -244,14 +244,6 @@ def oldest_arrival(
     return oldest
 
 
-def followed(connection: sqlite3.Connection, exchange: str) -> dict[str, int | None]:
-    """From when each symbol is judged that is followed now, where that is not as for all."""
-    found = connection.execute(
-        "SELECT symbol, judged_from FROM tracking WHERE exchange = ? AND until IS NULL", (exchange,)
-    )
-    return dict(found.fetchall())
-
-
 def judged_from(connection: sqlite3.Connection, exchange: str) -> dict[str, int]:
     """The first minute that is judged of the symbols that were listed later."""
     found = connection.execute(
@@ -439,11 +431,12 @@ def dead_letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]
 def tracking(connection: sqlite3.Connection, exchange: str) -> dict[str, list[Span]]:
     """When each symbol was to be followed."""
     spans: dict[str, list[Span]] = {}
-    for symbol, since, until in connection.execute(
-        "SELECT symbol, since, until FROM tracking WHERE exchange = ? ORDER BY symbol, since",
+    for symbol, *span in connection.execute(
+        "SELECT symbol, since, until, judged_from FROM tracking WHERE exchange = ? "
+        "ORDER BY symbol, since",
         (exchange,),
     ):
-        spans.setdefault(symbol, []).append(Span(since, until))
+        spans.setdefault(symbol, []).append(Span(*span))
     return spans
 
 

@@ -206,7 +206,8 @@ class SqliteStore(SqliteReader):
     async def set_tracking(self, exchange: str, spans: Mapping[str, Span]) -> None:
         """When minutes of symbols are expected, of all of these or, if it fails, of none.
 
-        Said again with another end, or from another time on, the later word holds from its start.
+        Said again with another end, or from another time on, the later word holds from its start;
+        of `judged_from` the first holds, until the symbol has an end.
         """
         await self._writer.run(
             partial(writes.set_tracking, exchange=exchange, spans=dict(spans)), rows=len(spans)

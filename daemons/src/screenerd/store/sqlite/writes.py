@@ -22,6 +22,7 @@ from screenerd.model import (
     Metrics,
     RuleSwitch,
 )
+from screenerd.store.audit import judged_from
 from screenerd.store.items import Counts, Item
 from screenerd.store.kept import DEAD_LETTERS_KEPT
 from screenerd.store.port import AuditRow, Delivery, Settings, Span, StoreError
@@ -264,13 +265,12 @@ def postponed(connection: sqlite3.Connection, delivery: Delivery) -> None:
 def set_tracking(connection: sqlite3.Connection, exchange: str, spans: Mapping[str, Span]) -> None:
     """Makes spans the truth about symbols from their starts on, as far as they reach.
 
-    What was said about earlier minutes stays; so do a later span that one does not touch, and from
-    when a symbol is judged that is followed already. One without an end leaves the ends of those
-    before it: they tell until when it was judged.
+    What was said about earlier minutes stays; so does a later span that one does not touch. Ends
+    that are known stay: they tell until when a symbol was judged.
     """
-    followed = queries.followed(connection, exchange)
+    held = queries.tracking(connection, exchange)
     keys = [
-        (exchange, symbol, span.start, span.end, followed.get(symbol, span.judged_from))
+        (exchange, symbol, span.start, span.end, judged_from(span, held.get(symbol, ())))
         for symbol, span in spans.items()
     ]
     connection.executemany(
@@ -280,8 +280,8 @@ def set_tracking(connection: sqlite3.Connection, exchange: str, spans: Mapping[s
     )
     connection.executemany(
         "UPDATE tracking SET until = ?3 WHERE exchange = ?1 AND symbol = ?2 AND since < ?3 "
-        "AND (until IS NULL OR (?4 IS NOT NULL AND until > ?3))",
-        [key[:4] for key in keys],
+        "AND until IS NULL",
+        [key[:3] for key in keys],
     )
     connection.executemany(
         "INSERT OR REPLACE INTO tracking (exchange, symbol, since, until, judged_from) "
