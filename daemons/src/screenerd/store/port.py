@@ -89,6 +89,11 @@ class Span:
     end: int | None
     judged_from: int | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no time is in it."""
+        return self.end is not None and self.end <= self.start
+
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:

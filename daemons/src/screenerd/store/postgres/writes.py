@@ -316,12 +316,8 @@ async def set_tracking(connection: Connection, exchange: str, spans: Mapping[str
         "VALUES (%(exchange)s, %(symbol)s, %(since)s, %(until)s, %(judged_from)s) "
         "ON CONFLICT (exchange, symbol, since) DO UPDATE "
         "SET until = excluded.until, judged_from = excluded.judged_from",
-        [key for key, span in zip(keys, spans.values(), strict=True) if not _is_empty(span)],
+        [key for key, span in zip(keys, spans.values(), strict=True) if not span.is_empty],
     )
-
-
-def _is_empty(span: Span) -> bool:
-    return span.end is not None and span.end <= span.start
 
 
 async def set_rule_switch(connection: Connection, switch: RuleSwitch) -> None:

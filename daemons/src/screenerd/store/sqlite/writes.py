@@ -286,12 +286,8 @@ def set_tracking(connection: sqlite3.Connection, exchange: str, spans: Mapping[s
     connection.executemany(
         "INSERT OR REPLACE INTO tracking (exchange, symbol, since, until, judged_from) "
         "VALUES (?, ?, ?, ?, ?)",
-        [key for key, span in zip(keys, spans.values(), strict=True) if not _is_empty(span)],
+        [key for key, span in zip(keys, spans.values(), strict=True) if not span.is_empty],
     )
-
-
-def _is_empty(span: Span) -> bool:
-    return span.end is not None and span.end <= span.start
 
 
 def set_rule_switch(connection: sqlite3.Connection, switch: RuleSwitch) -> None:
