@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 from scripted import START, MemoryStore, MovedClock, ScriptedExchange, ScriptedFeed, candle
@@ -64,6 +65,10 @@ class Bench:
                 if condition():
                     return
                 await asyncio.sleep(0.001)
+
+    def has_told(self, times: int) -> bool:
+        """Whether so much has come that is no candle."""
+        return len(self.others) >= times
 
     def minutes(self, symbol: str) -> list[int]:
         """Minutes seen of a symbol, in order of arrival."""
@@ -336,6 +341,20 @@ async def test_who_left_is_told() -> None:
         )
         await bench.until(lambda: status.symbols == 1)
         assert status.warmed == 1
+
+
+@pytest.mark.asyncio
+async def test_who_left_is_told_until_it_is_stored() -> None:
+    async with running(market("A", "B")) as bench:
+        await bench.until(lambda: len(bench.seen) == 2 * HOUR)
+        del bench.exchange.minutes_by_symbol["B"]
+        bench.store.failures = 1
+        for times in (1, 2):
+            bench.clock.move(301_000)
+            await bench.until(partial(bench.has_told, times))
+        await bench.until(lambda: bench.store.tracking["B"].end is not None)
+        assert [one.symbols for one in bench.others if isinstance(one, Unfollowed)] == [("B",)] * 2
+        assert bench.ingest.status.warmed == 1
 
 
 @pytest.mark.asyncio

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -161,6 +162,49 @@ async def test_the_history_of_a_symbol_listed_before_a_crash_raises_nothing_afte
     }
     assert {one.symbol for one in (*second, *third)} >= {new}, "or this shows nothing"
     assert raised == dict.fromkeys(wanted, 1)
+
+
+class ListingStore(SqliteStore):
+    """A symbol comes back, with what closed meanwhile, while an engine reads what is stored."""
+
+    listing: tuple[str, Span, CandleBatch] | None = None
+
+    async def journal(self, exchange: str, start: int, end: int, **which: Any) -> list[Candle]:
+        """As it is once the symbol has come back."""
+        if self.listing is not None:
+            symbol, span, history = self.listing
+            await self.set_tracking(exchange, {symbol: span})
+            await self.write(history)
+        return await super().journal(exchange, start, end, **which)
+
+
+@pytest.mark.asyncio
+async def test_who_comes_back_during_a_rebuild_is_not_judged_for_the_time_away(
+    tmp_path: Path,
+) -> None:
+    market = screener.demo_market(symbols=1, days=2).sort("open_time", maintain_order=True)
+    begin, [symbol] = int(market["open_time"][0]), market["symbol"].unique().to_list()
+    back = _moment_with_alerts(market)
+    away = back - 10 * MINUTE_MS
+    given = list(batches(market))
+    before = [one for one in given if one.candles[0].close_time <= away]
+    meanwhile = [one for one in given if away < one.candles[0].close_time <= back]
+    history = [replace(c, received_at=back + 1) for one in meanwhile for c in one.candles]
+    path = tmp_path / "a.db"
+    first = await screen(path, MovedClock(begin), before)
+    async with ListingStore(path, MovedClock(back)) as store:
+        span = Span(back - 1440 * MINUTE_MS, None, judged_from=back)
+        store.listing = symbol, span, CandleBatch("binance", tuple(history))
+        bus = MemoryBus()
+        screening = Screen(bus, store, MovedClock(back), exchange="binance", rules=RULES)
+        told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
+        task = asyncio.create_task(screening.run())
+        await screening.rebuilt.wait()
+        await bus.close()
+        await task
+    missed = expected(market.filter(pl.col("open_time") < back), away)
+    assert missed - {one.id for one in first}, "or this shows nothing"
+    assert [one async for one in told] == []
 
 
 def _moment_with_alerts(market: pl.DataFrame) -> int:
