@@ -12,12 +12,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given as given_any
+from hypothesis import strategies as st
 from scripted import MovedClock
 
 import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
+from screenerd.columns import candles_frame
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Followed, Metrics, RuleSwitch
 from screenerd.persist.service import Persist
+from screenerd.screen import service
 from screenerd.screen.scope import WHOLE
 from screenerd.screen.service import Screen
 from screenerd.store.port import Span
@@ -205,6 +209,81 @@ async def test_who_comes_back_during_a_rebuild_is_not_judged_for_the_time_away(
     missed = expected(market.filter(pl.col("open_time") < back), away)
     assert missed - {one.id for one in first}, "or this shows nothing"
     assert [one async for one in told] == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("rules_are_new", [True, False])
+async def test_others_have_their_turn_while_a_long_absence_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules_are_new: bool
+) -> None:
+    """A worker that says nothing meanwhile would lose its place, and begin anew without end."""
+    market = screener.demo_market(symbols=12, days=2).sort("open_time", maintain_order=True)
+    begin, back = int(market["open_time"][0]), int(market["open_time"][-1]) + MINUTE_MS
+    away = back - 600 * MINUTE_MS
+    given = [replace(c, received_at=back) for one in batches(market) for c in one.candles]
+    path, turn, taken = tmp_path / "a.db", 0, Counter[int]()
+    async with SqliteStore(path, MovedClock(away)) as store:
+        await store.first_seen(["screen:binance", "rules"], begin)
+        if not rules_are_new:
+            await store.first_seen([f"rule:{r.name}:{r.version}" for r in RULES], begin)
+        await store.write(CandleBatch("binance", tuple(c for c in given if c.open_time >= away)))
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def as_given(candle: Candle) -> screener.Candle:
+        taken[turn] += 1
+        return asked(candle)
+
+    def as_frame(candles: Sequence[Candle]) -> pl.DataFrame:
+        frames[turn] += 1
+        return candles_frame(candles)
+
+    frames, asked = Counter[int](), service._given
+    monkeypatch.setattr(service, "_given", as_given)
+    monkeypatch.setattr(service, "candles_frame", as_frame)
+    bus = MemoryBus()
+    async with SqliteStore(path, MovedClock(back + 1)) as store:
+        screening = Screen(bus, store, MovedClock(back + 1), exchange="binance", rules=RULES)
+        async with asyncio.TaskGroup() as group:
+            task, waiting = group.create_task(screening.run()), group.create_task(others())
+            await screening.rebuilt.wait()
+            waiting.cancel()
+            await bus.close()
+            await task
+    if rules_are_new:
+        assert not taken
+        assert 7200 // service.CANDLES_AT_ONCE <= frames.total() < 20, "not a frame a minute"
+        assert max(frames.values()) == 1
+    else:
+        assert taken.total() == 7200
+        assert max(taken.values()) <= service.CANDLES_AT_ONCE
+
+
+@given_any(
+    stream=st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=60),
+    since=st.lists(st.integers(0, 9), max_size=4),
+    most=st.integers(1, 9),
+)
+def test_runs_are_of_candles_that_are_taken_alike(
+    stream: list[tuple[int, bool]], since: list[int], most: int
+) -> None:
+    candles = [
+        Candle("A", number * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, received_at=at)
+        for number, (at, _) in enumerate(stream)
+    ]
+    history = {one.open_time for one, (_, is_so) in zip(candles, stream, strict=True) if is_so}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "CANDLES_AT_ONCE", most)
+        runs = list(service._runs(candles, since, lambda one: one.open_time in history))
+    assert [one for run in runs for one in run] == candles
+    for run in runs:
+        assert 0 < len(run) <= most
+        assert len({one.open_time in history for one in run}) == 1
+        assert len({sum(at <= one.received_at for at in since) for one in run}) == 1
 
 
 def _moment_with_alerts(market: pl.DataFrame) -> int:

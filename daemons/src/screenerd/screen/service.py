@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -44,6 +46,8 @@ stored already are not raised again."""
 
 WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
+CANDLES_AT_ONCE = 1_000
+"""So many of the past are judged, or taken as history, before others of the process have a turn."""
 
 METRICS_AFTER_SECONDS = 0.1
 METRICS_LATEST = 5
@@ -241,15 +245,16 @@ class Screen:
         missing = {name for name, at in since.items() if at > arrived}
         if missing and len(missing) < len(since):
             self._engine.set_rules(without(rules, missing))
-        for candle in candles:
-            begun = {name for name in missing if since[name] <= candle.received_at}
-            if begun:
+        for run in _runs(candles, since.values(), self._is_history):
+            if begun := {name for name in missing if since[name] <= run[0].received_at}:
                 missing -= begun
                 self._begin(without(rules, missing), begun, alerts)
-            if len(missing) == len(since) or self._is_history(candle):
-                self._warm_up([candle])
+            if len(missing) == len(since) or self._is_history(run[0]):
+                self._warm_up(run)
             else:
-                await self._publish(self._judge(candle))
+                await self._publish([alert for candle in run for alert in self._judge(candle)])
+            # What others of this process have to tell, that it lives for one, does not wait.
+            await asyncio.sleep(0)
         if missing:
             self._begin(rules, missing, alerts)
         self._raised.clear()
@@ -465,6 +470,24 @@ class Screen:
             stamps=stamps,
             shadow=shadow,
         )
+
+
+def _runs(
+    candles: Sequence[Candle], since: Iterable[int], is_history: Callable[[Candle], bool]
+) -> Iterator[Sequence[Candle]]:
+    """Candles in order of arrival, as many together as are taken alike, `CANDLES_AT_ONCE` at most.
+
+    All of a run are history or none is, and no rule comes into force (`since`, ms) within it.
+    """
+    begins = sorted(since)
+
+    def alike(numbered: tuple[int, Candle]) -> tuple[int, int, bool]:
+        number, candle = numbered
+        in_force = bisect_right(begins, candle.received_at)
+        return number // CANDLES_AT_ONCE, in_force, is_history(candle)
+
+    for _, run in groupby(enumerate(candles), alike):
+        yield [candle for _, candle in run]
 
 
 def _given(candle: Candle) -> screener.Candle:
