@@ -15,8 +15,9 @@ import screener
 from screenerd.cluster import turns
 from screenerd.cluster.turns import Turn
 from screenerd.cluster.workers import Job, Workers
+from screenerd.screen.judge import ScreenStatus
 from screenerd.screen.scope import Scope
-from screenerd.screen.service import Screen, ScreenStatus
+from screenerd.screen.service import Screen
 from screenerd.store.port import StoreError
 
 pytestmark = pytest.mark.asyncio

@@ -225,7 +225,7 @@ async def test_an_alert_of_a_rule_that_has_gone_is_still_told(
         await it.take([given[0], RulesChanged(rules("change_5m >= 9")), given[1]])
         await asyncio.sleep(0.05)
         assert it.screen.engine.rules.names == ["rule_0"]
-        told = it.screen._tell(alert, given[1].candles[0])
+        told = it.screen._judge._tell(alert, given[1].candles[0])
     assert raised.height
     assert told.title == FIRST[alert.rule].title
 

@@ -21,7 +21,7 @@ from screenerd.bus.memory import MemoryBus, MemorySubscription
 from screenerd.columns import candles_frame
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Followed, Metrics, RuleSwitch
 from screenerd.persist.service import Persist
-from screenerd.screen import service
+from screenerd.screen import judge, rebuild
 from screenerd.screen.scope import WHOLE
 from screenerd.screen.service import Screen
 from screenerd.store.port import Span
@@ -242,9 +242,9 @@ async def test_others_have_their_turn_while_a_long_absence_is_judged(
         frames[turn] += 1
         return candles_frame(candles)
 
-    frames, asked = Counter[int](), service._given
-    monkeypatch.setattr(service, "_given", as_given)
-    monkeypatch.setattr(service, "candles_frame", as_frame)
+    frames, asked = Counter[int](), judge._given
+    monkeypatch.setattr(judge, "_given", as_given)
+    monkeypatch.setattr(judge, "candles_frame", as_frame)
     bus = MemoryBus()
     async with SqliteStore(path, MovedClock(back + 1)) as store:
         screening = Screen(bus, store, MovedClock(back + 1), exchange="binance", rules=RULES)
@@ -256,11 +256,11 @@ async def test_others_have_their_turn_while_a_long_absence_is_judged(
             await task
     if rules_are_new:
         assert not taken
-        assert 7200 // service.CANDLES_AT_ONCE <= frames.total() < 20, "not a frame a minute"
+        assert 7200 // rebuild.CANDLES_AT_ONCE <= frames.total() < 20, "not a frame a minute"
         assert max(frames.values()) == 1
     else:
         assert taken.total() == 7200
-        assert max(taken.values()) <= service.CANDLES_AT_ONCE
+        assert max(taken.values()) <= rebuild.CANDLES_AT_ONCE
 
 
 @given_any(
@@ -277,8 +277,8 @@ def test_runs_are_of_candles_that_are_taken_alike(
     ]
     history = {one.open_time for one, (_, is_so) in zip(candles, stream, strict=True) if is_so}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service, "CANDLES_AT_ONCE", most)
-        runs = list(service._runs(candles, since, lambda one: one.open_time in history))
+        patch.setattr(rebuild, "CANDLES_AT_ONCE", most)
+        runs = list(rebuild.runs(candles, since, lambda one: one.open_time in history))
     assert [one for run in runs for one in run] == candles
     for run in runs:
         assert 0 < len(run) <= most

@@ -20,6 +20,8 @@ from screenerd.model import MINUTE_MS, Alert, Bars, CandleBatch, Followed, Unfol
 from screenerd.persist.service import Persist
 from screenerd.run import STOP_SECONDS, Roles, up
 from screenerd.screen import state
+from screenerd.screen.judge import Judge
+from screenerd.screen.rebuild import Rebuild
 from screenerd.screen.scope import WHOLE
 from screenerd.screen.service import Screen
 from screenerd.serve.settings import ServeConfig
@@ -197,13 +199,13 @@ async def test_what_is_judged_after_the_bus_has_closed_is_judged_again(
     async with running(path, symbols=2) as rig:
         await rig.minutes(1)
     assert engine_file.exists(), "a clean stop keeps it"
-    rebuild = Screen._rebuild
+    rebuild = Rebuild.run
 
-    async def slow(self: Screen) -> None:
+    async def slow(self: Rebuild, judge: Judge) -> None:
         await asyncio.sleep(STOP_SECONDS / 4 + 0.5)
-        await rebuild(self)
+        await rebuild(self, judge)
 
-    monkeypatch.setattr(Screen, "_rebuild", slow)
+    monkeypatch.setattr(Rebuild, "run", slow)
     clock = SystemClock(60, start_ms=rig.clock.now_ms())  # it goes on where the first one ended
     async with DemoExchange(Market(symbols=2), clock) as exchange:
         there = ExchangeConfig(rest_url=exchange.rest_url, stream_url=exchange.stream_url)

@@ -16,7 +16,7 @@ from screenerd.model import SystemStatus
 from screenerd.notify.outbox import ChannelStatus
 from screenerd.persist.service import PersistStatus
 from screenerd.score.service import ScoreStatus
-from screenerd.screen.service import ScreenStatus
+from screenerd.screen.judge import ScreenStatus
 from screenerd.serve.service import ServeStatus
 from screenerd.store.port import StoreHealth
 

@@ -13,8 +13,9 @@ from screener import RuleSet
 from screener.conditions import asks_all
 from screenerd.cluster.leases import Lease, Leases
 from screenerd.cluster.turns import ASK_SECONDS, held, persistent, while_held
+from screenerd.screen.judge import ScreenStatus
 from screenerd.screen.scope import Scope
-from screenerd.screen.service import Screen, ScreenStatus
+from screenerd.screen.service import Screen
 from screenerd.shards import Shard, assignment
 
 log = structlog.get_logger("cluster")
