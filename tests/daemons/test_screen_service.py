@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -264,26 +264,86 @@ async def test_others_have_their_turn_while_a_long_absence_is_judged(
 
 
 @given_any(
-    stream=st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=60),
+    stream=st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 9), st.booleans()),
+        max_size=60,
+    ),
     since=st.lists(st.integers(0, 9), max_size=4),
     most=st.integers(1, 9),
 )
 def test_runs_are_of_candles_that_are_taken_alike(
-    stream: list[tuple[int, bool]], since: list[int], most: int
+    stream: list[tuple[int, int, bool]], since: list[int], most: int
 ) -> None:
     candles = [
-        Candle("A", number * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, received_at=at)
-        for number, (at, _) in enumerate(stream)
+        Candle("A", minute * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, int(is_so), received_at=at)
+        for minute, at, is_so in stream
     ]
-    history = {one.open_time for one, (_, is_so) in zip(candles, stream, strict=True) if is_so}
+
+    def kind(candle: Candle) -> tuple[int, bool]:
+        return sum(at <= candle.received_at for at in since), bool(candle.trades)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rebuild, "CANDLES_AT_ONCE", most)
-        runs = list(rebuild.runs(candles, since, lambda one: one.open_time in history))
+        runs = list(rebuild.runs(candles, since, lambda one: bool(one.trades)))
     assert [one for run in runs for one in run] == candles
     for run in runs:
         assert 0 < len(run) <= most
-        assert len({one.open_time in history for one in run}) == 1
-        assert len({sum(at <= one.received_at for at in since) for one in run}) == 1
+        assert len(set(map(kind, run))) == 1
+        assert [one.open_time for one in run] == sorted(one.open_time for one in run)
+    for run, after in pairwise(runs):
+        same = kind(run[-1]) == kind(after[0]) and run[-1].open_time <= after[0].open_time
+        assert len(run) == most or not same, "no run ends early"
+
+
+@pytest.mark.asyncio
+async def test_what_came_late_is_late_for_rules_that_are_new_as_well(tmp_path: Path) -> None:
+    """A rule that has to hold for minutes is not told of a minute before it was known."""
+    rules = screener.RuleSet.parse(
+        """
+        [[rule]]
+        name = "held"
+        timeframe = "5m"
+        when = "change_5m > 0"
+        hold = "4m"
+        cooldown = "1m"
+        """
+    )
+    begin = 28_333_334 * MINUTE_MS
+    rising = [
+        Candle("A", begin + n * MINUTE_MS, 100.0, 100.0 + n, 100.0, 100.0 + n, 1.0, 100.0)
+        for n in range(27)
+    ]
+    past, then = [*rising[:18], rising[19], rising[18]], rising[20:]
+    one_by_one = screener.Engine(rules=rules, exchange="binance")
+    for candle in past:
+        one_by_one.warm_up(candles_frame([candle]))
+    wanted = [alert.triggered_at for one in then for alert in one_by_one.update(judge._given(one))]
+    at_once = screener.Engine(rules=rules, exchange="binance")
+    at_once.warm_up(candles_frame(past))
+    other = [alert.triggered_at for one in then for alert in at_once.update(judge._given(one))]
+    assert 0 < len(wanted) < len(other), "or this shows nothing"
+
+    path, clock = tmp_path / "a.db", MovedClock(past[0].open_time)
+    async with SqliteStore(path, clock) as store:
+        await store.first_seen(["screen:binance", "rules"], begin - 60 * MINUTE_MS)
+        for candle in past:
+            clock.move(max(0, candle.close_time - clock.now_ms()))
+            await store.write(
+                CandleBatch("binance", (replace(candle, received_at=clock.now_ms()),))
+            )
+        bus = MemoryBus()
+        told: MemorySubscription = bus.subscribe("test", Alert, limit=100)
+        screening = Screen(bus, store, clock, exchange="binance", rules=rules)
+        task = asyncio.create_task(screening.run())
+        await screening.rebuilt.wait()
+        for candle in then:
+            late = replace(candle, received_at=candle.close_time)
+            await bus.publish(CandleBatch("binance", (late,)))
+        await bus.close(WHOLE.name)
+        await task
+        await bus.close()
+    alerts = [one.message async for one in told]
+    assert [one.triggered_at for one in alerts if isinstance(one, Alert)] == wanted
 
 
 def _moment_with_alerts(market: pl.DataFrame) -> int:

@@ -6,7 +6,6 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import screener
@@ -143,7 +142,8 @@ class Rebuild:
             if len(missing) == len(since) or judge.is_history(run[0]):
                 judge.warm_up(run)
             else:
-                await self.publish(judge.judge(run))
+                for candle in run:
+                    await self.publish(judge.judge([candle]))
             # What others of this process have to tell, that it lives for one, does not wait.
             await asyncio.sleep(0)
         if missing:
@@ -160,18 +160,23 @@ def _begin(
 
 
 def runs(
-    candles: Sequence[Candle], since: Iterable[int], is_history: Callable[[Candle], bool]
+    candles: Iterable[Candle], since: Iterable[int], is_history: Callable[[Candle], bool]
 ) -> Iterator[Sequence[Candle]]:
     """Candles in order of arrival, as many together as are taken alike, `CANDLES_AT_ONCE` at most.
 
-    All of a run are history or none is, and no rule comes into force (`since`, ms) within it.
+    All of a run are history or none is, no rule comes into force (`since`, ms) within it, and its
+    minutes do not go back: an engine that is given it whole takes it in this order.
     """
     begins = sorted(since)
-
-    def alike(numbered: tuple[int, Candle]) -> tuple[int, int, bool]:
-        number, candle = numbered
-        in_force = bisect_right(begins, candle.received_at)
-        return number // CANDLES_AT_ONCE, in_force, is_history(candle)
-
-    for _, run in groupby(enumerate(candles), alike):
-        yield [candle for _, candle in run]
+    run: list[Candle] = []
+    kind: tuple[int, bool] | None = None
+    for candle in candles:
+        its = bisect_right(begins, candle.received_at), is_history(candle)
+        goes_on = its == kind and len(run) < CANDLES_AT_ONCE
+        if run and not (goes_on and run[-1].open_time <= candle.open_time):
+            yield run
+            run = []
+        kind = its
+        run.append(candle)
+    if run:
+        yield run

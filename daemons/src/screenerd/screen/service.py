@@ -78,7 +78,7 @@ class Screen:
         self._bus, self._clock, self._exchange = bus, clock, exchange
         self._state_file, self._scope = state_file, scope
         self._judge = Judge(clock, exchange=exchange, rules=rules, scope=scope)
-        self._past = Rebuild(store, clock, exchange, scope, state_file, self._publish)
+        self._rebuild = Rebuild(store, clock, exchange, scope, state_file, self._publish)
         self._untold: set[str] = set()
         self._closed, self._to_note = asyncio.Event(), asyncio.Event()
         self._messages: Subscription = bus.subscribe(
@@ -112,7 +112,7 @@ class Screen:
         """
         await self._messages.begin()
         begun = time.monotonic()
-        await self._past.run(self._judge)
+        await self._rebuild.run(self._judge)
         self._touch(self.engine.symbols)
         self._to_note.set()
         self.rebuilt.set()
@@ -189,7 +189,7 @@ class Screen:
             await self._to_note.wait()
             self._to_note.clear()
             try:
-                await self._past.since_when(self.engine.rules)
+                await self._rebuild.since_when(self.engine.rules)
             except StoreError as error:
                 log.warning("rules not noted", error=str(error))
 
