@@ -141,7 +141,7 @@ class Child:
     @classmethod
     async def up(cls, db: Path, *more: object) -> Child:
         """Starts `screenerd up --demo`."""
-        told = ("--db", db, "--log", "json")
+        told = ("--db", db, "--port", 0, "--log", "json")
         return await cls.start(SCREENERD, "up", "--demo", *told, *more)
 
     def named(self, name: str) -> list[Event]:

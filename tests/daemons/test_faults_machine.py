@@ -616,7 +616,7 @@ def test_a_setting_that_cannot_be_is_named_in_a_line(
 async def told_at_the_start(folder: Path, *flags: str) -> list[str]:
     """What `screenerd up` says as it ends at once, event lines left out."""
     (folder / "wrong.toml").write_text("[[rule]]\nname = 7\n", encoding="utf-8")
-    command = (SCREENERD, "up", "--demo", "--log", "json", *flags)
+    command = (SCREENERD, "up", "--demo", "--port", "0", "--log", "json", *flags)
     async with (
         SqliteStore(folder / "taken.db", SystemClock()),
         child_of(Child.start(*command)) as child,
