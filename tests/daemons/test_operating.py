@@ -17,7 +17,7 @@ from store_values import NOW, alert, batch, candle
 from test_doctor import NOWHERE, minutes
 from typer.testing import CliRunner
 
-from screenerd import doctor
+from screenerd import __version__, doctor
 from screenerd.bus.jetstream.settings import BusSettings
 from screenerd.cli import app
 from screenerd.clock import SystemClock
@@ -55,6 +55,11 @@ def run(*words: str, file: Path) -> tuple[int, str]:
     """Runs the command; its code and what it says."""
     told = CliRunner().invoke(app, [*words, "--config", str(file)])
     return told.exit_code, told.output
+
+
+async def test_it_says_which_it_is() -> None:
+    told = CliRunner().invoke(app, ["--version"])
+    assert (told.exit_code, told.output) == (0, f"screenerd {__version__}\n")
 
 
 async def test_what_was_given_up_is_listed_and_sent_again(place: Place, configured: Path) -> None:

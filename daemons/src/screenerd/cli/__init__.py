@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from screenerd import __version__
 from screenerd.cli import keys, operating, roles
 
 app = typer.Typer(
@@ -15,6 +18,21 @@ app = typer.Typer(
 app.add_typer(roles.app)
 app.add_typer(operating.app)
 app.add_typer(keys.app, name="keys")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"screenerd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _any(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Which this is."),
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:
