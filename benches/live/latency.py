@@ -200,7 +200,7 @@ class Probe:
 @contextlib.contextmanager
 def watching(probe: Probe, roles: Roles) -> Iterator[None]:
     """Lets the probe see frames, judgements, alerts and commits; nothing else changes."""
-    parse, judge = messages.parse_frame, roles.screen._judge._one
+    parse, judge = messages.parse_frame, roles.screen._judge._judge_one
     publish, write = roles.bus.publish, roles.store.write
 
     def parse_frame(raw: bytes | str, received_at: int) -> messages.Frame:
@@ -226,7 +226,7 @@ def watching(probe: Probe, roles: Roles) -> Iterator[None]:
     gc.callbacks.append(probe.collected)
     with (
         patch.object(messages, "parse_frame", parse_frame),
-        patch.object(roles.screen._judge, "_one", judged),
+        patch.object(roles.screen._judge, "_judge_one", judged),
         patch.object(roles.bus, "publish", published),
         patch.object(roles.store, "write", written),
     ):

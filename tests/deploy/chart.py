@@ -37,7 +37,9 @@ class Chart:
         renderer = folder / "render"
         source = Path(__file__).with_name("render.go")
         command = ["go", "build", "-o", str(renderer), str(source)]
-        environment = os.environ | DEBIAN | {"GOCACHE": str(folder / "cache")}
+        environment = (
+            os.environ | DEBIAN | {"GOCACHE": os.environ.get("GOCACHE", str(folder / "cache"))}
+        )
         subprocess.run(command, env=environment, check=True)
         return cls(renderer)
 
@@ -60,19 +62,38 @@ class Chart:
         if done.returncode:
             raise RenderError(done.stderr)
         texts: dict[str, str] = json.loads(done.stdout)
+        empty = [name for name, text in texts.items() if "<no value>" in text]
+        if empty:
+            raise RenderError(f"a value that is null is written out in {', '.join(empty)}")
         return texts
 
     def objects(self, values: Mapping[str, Any]) -> list[Object]:
         """What a cluster is given."""
         texts = self.texts(values)
         texts.pop("NOTES.txt")
-        return [one for text in texts.values() for one in yaml.safe_load_all(text) if one]
+        return [one for text in texts.values() for one in yaml.load_all(text, _Strict) if one]
+
+
+def _map(loader: Any, node: Any) -> dict[Any, Any]:
+    """A map that names no key twice: a cluster refuses one that does."""
+    names = [key.value for key, _ in node.value]
+    if len(names) != len(set(names)):
+        raise RenderError(f"a key comes twice in {names}")
+    made: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return made
+
+
+_Strict: Any = type("_Strict", (yaml.SafeLoader,), {})
+_Strict.add_constructor("tag:yaml.org,2002:map", _map)
 
 
 def laid_over(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with others in their places, map by map, as Helm does it."""
+    """Values with others in their places, map by map; a null takes a value away."""
     merged = dict(values)
     for key, value in others.items():
+        if value is None:
+            merged.pop(key, None)
+            continue
         below = merged.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
             value = laid_over(below, value)

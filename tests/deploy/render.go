@@ -1,7 +1,7 @@
 // Renders the templates of a chart as Helm does, with the same template language and functions, but
 // strictly: a value that is not there is an error.
 //
-//	go run render.go CHART < given.json
+//	GO111MODULE=off GOPATH=/usr/share/gocode go run render.go CHART < given.json
 //
 // Reads {"Values": …, "Release": …, "Chart": …} and writes {template: text}. Go and the libraries are
 // Debian's: golang-go, golang-github-masterminds-sprig-dev, golang-gopkg-yaml.v3-dev.

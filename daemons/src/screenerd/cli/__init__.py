@@ -27,7 +27,7 @@ def _tell_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _any(
+def _before_any_command(
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_tell_version, is_eager=True, help="Which this is."),

@@ -83,11 +83,15 @@ class Judge:
         self._told |= {rule.name: rule for rule in rules}
 
     async def apply_rules(self) -> None:
-        """Gives the engine the rules as they are now; beside the loop, as new windows take time."""
+        """Gives the engine the rules as they are now."""
         rules = self._scope.of(with_cooldowns(self.rules, self.switches))
         if rules != self.engine.rules:
-            await asyncio.to_thread(self.engine.set_rules, rules)
+            await self.set_rules(rules)
         self.among_all = asks_all(rules)
+
+    async def set_rules(self, rules: screener.RuleSet) -> None:
+        """Gives the engine rules; beside the loop, as new windows take time."""
+        await asyncio.to_thread(self.engine.set_rules, rules)
 
     def restore(self, alerts: Sequence[Alert]) -> None:
         """Cooldowns as these alerts have left them."""
@@ -134,13 +138,13 @@ class Judge:
 
     def judge(self, candles: Iterable[Candle]) -> list[Alert]:
         """What candles raise one after the other, as it is to be told; a bad one is logged."""
-        return [alert for candle in candles for alert in self._one(candle)]
+        return [alert for candle in candles for alert in self._judge_one(candle)]
 
     def advance(self, now: int) -> list[Alert]:
         """What rules raise that ask something of all symbols, of minutes whose time is up."""
         return self._news(self.engine.advance(now), None)
 
-    def _one(self, candle: Candle) -> list[Alert]:
+    def _judge_one(self, candle: Candle) -> list[Alert]:
         try:
             raised = self.engine.update(_given(candle))
         except screener.CandleError as error:

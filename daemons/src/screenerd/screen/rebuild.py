@@ -69,10 +69,11 @@ class Rebuild:
         if newest is not None and not await self._load(judge, newest):
             await self._read(judge, symbols, newest)
 
-    async def since_when(self, rules: screener.RuleSet) -> dict[str, int]:
+    async def noted_since(self, rules: screener.RuleSet) -> dict[str, int]:
         """When each rule came into force as it is, by name, ms; 0 where nobody knows.
 
-        Rules that were not heard of before are in force from now on.
+        A rule that was not heard of before is noted as in force from now on; those of the very
+        first start were so before it.
         """
         names = ["rules", *(f"rule:{rule.name}:{rule.version}" for rule in rules)]
         first, *since = await self.store.first_seen(names, self.clock.now_ms())
@@ -129,16 +130,15 @@ class Rebuild:
         judge.known = {
             (alert.id, alert.state) for alert in alerts if alert.triggered_at > judge.judged_from
         }
-        since = await self.since_when(rules)
+        since = await self.noted_since(rules)
         arrived = candles[0].received_at if candles else now
         missing = {name for name, at in since.items() if at > arrived}
         if missing and len(missing) < len(since):
-            judge.engine.set_rules(without(rules, missing))
-
+            await judge.set_rules(without(rules, missing))
         for run in runs(candles, since.values(), judge.is_history):
             if begun := {name for name in missing if since[name] <= run[0].received_at}:
                 missing -= begun
-                _begin(judge, without(rules, missing), begun, alerts)
+                await _begin(judge, without(rules, missing), begun, alerts)
             if len(missing) == len(since) or judge.is_history(run[0]):
                 judge.warm_up(run)
             else:
@@ -147,15 +147,15 @@ class Rebuild:
             # What others of this process have to tell, that it lives for one, does not wait.
             await asyncio.sleep(0)
         if missing:
-            _begin(judge, rules, missing, alerts)
+            await _begin(judge, rules, missing, alerts)
         judge.known.clear()
 
 
-def _begin(
+async def _begin(
     judge: Judge, rules: screener.RuleSet, begun: Collection[str], alerts: Sequence[Alert]
 ) -> None:
     """Some rules are in force from here on; as others of their names they may have raised."""
-    judge.engine.set_rules(rules)
+    await judge.set_rules(rules)
     judge.restore([alert for alert in alerts if alert.rule in begun])
 
 

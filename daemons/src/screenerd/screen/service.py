@@ -189,7 +189,7 @@ class Screen:
             await self._to_note.wait()
             self._to_note.clear()
             try:
-                await self._rebuild.since_when(self.engine.rules)
+                await self._rebuild.noted_since(self.engine.rules)
             except StoreError as error:
                 log.warning("rules not noted", error=str(error))
 
