@@ -18,6 +18,7 @@ from scripted import MovedClock
 
 import screener
 from screenerd.bus.memory import MemoryBus, MemorySubscription
+from screenerd.bus.port import Message
 from screenerd.columns import candles_frame
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Followed, Metrics, RuleSwitch
 from screenerd.persist.service import Persist
@@ -263,6 +264,41 @@ async def test_others_have_their_turn_while_a_long_absence_is_judged(
         assert max(taken.values()) <= rebuild.CANDLES_AT_ONCE
 
 
+class SlowAtFirst(MemoryBus):
+    """A bus that takes its time for the first alert, as one that has to ask again does."""
+
+    asked = 0
+
+    async def publish(self, message: Message) -> None:
+        """Puts it onto the bus."""
+        if isinstance(message, Alert):
+            self.asked += 1
+            if self.asked == 1:
+                await asyncio.sleep(0.05)
+        await super().publish(message)
+
+
+@pytest.mark.asyncio
+async def test_alerts_of_a_rebuild_are_told_in_the_order_of_their_minutes(tmp_path: Path) -> None:
+    market = screener.demo_market(symbols=1, days=2).sort("open_time", maintain_order=True)
+    begin, end = int(market["open_time"][0]), int(market["open_time"][-1]) + MINUTE_MS
+    given, bus = list(batches(market)), SlowAtFirst()
+    at_once = [replace(c, received_at=end) for one in given for c in one.candles]
+    async with SqliteStore(tmp_path / "a.db", MovedClock(end)) as store:
+        names = ["screen:binance", "rules", *(f"rule:{r.name}:{r.version}" for r in RULES)]
+        await store.first_seen(names, begin)
+        await store.write(CandleBatch("binance", tuple(at_once)))
+        told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
+        screening = Screen(bus, store, MovedClock(end + 1), exchange="binance", rules=RULES)
+        task = asyncio.create_task(screening.run())
+        await screening.rebuilt.wait()
+        await bus.close()
+        await task
+    times = [one.message.triggered_at async for one in told if isinstance(one.message, Alert)]
+    assert len(set(times)) > 3
+    assert times == sorted(times)
+
+
 @given_any(
     stream=st.lists(
         st.tuples(st.integers(0, 9), st.integers(0, 9), st.booleans()),
@@ -331,6 +367,7 @@ async def test_what_came_late_is_late_for_rules_that_are_new_as_well(tmp_path: P
             await store.write(
                 CandleBatch("binance", (replace(candle, received_at=clock.now_ms()),))
             )
+        clock.move(1_000)  # or the rule would be in force for the last of them
         bus = MemoryBus()
         told: MemorySubscription = bus.subscribe("test", Alert, limit=100)
         screening = Screen(bus, store, clock, exchange="binance", rules=rules)
