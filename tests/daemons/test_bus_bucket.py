@@ -58,6 +58,37 @@ async def test_names_have_values_until_they_are_removed_without_a_trace(bus: Jet
     assert await messages(bus, "some") == 1
 
 
+async def test_everything_is_all_there_is_every_time(bus: JetStreamBus) -> None:
+    # The client's own watch of a bucket finds too little in one of twenty readings of this one.
+    bucket = Bucket(bus.connection, "some")
+    wanted = {f"name-{number}": b"x" * number for number in range(300)}
+    await asyncio.gather(*(bucket.put(name, value) for name, value in wanted.items()))
+    for _ in range(60):
+        assert await bucket.everything() == wanted
+
+
+async def test_everything_is_without_what_others_removed(bus: JetStreamBus) -> None:
+    bucket = Bucket(bus.connection, "some")
+    for name in ("a", "b", "c"):
+        await bucket.put(name, b"1")
+    kept = await (await bus.connection.ready()).key_value("some")
+    await kept.delete("a")
+    await kept.purge("b")
+    assert await bucket.everything() == {"c": b"1"}
+
+
+async def test_a_bucket_that_was_thrown_away_is_not_taken_for_an_empty_one(
+    bus: JetStreamBus,
+) -> None:
+    bucket = Bucket(bus.connection, "some")
+    await bucket.put("a", b"1")
+    await (await bus.connection.ready()).delete_key_value("some")
+    with pytest.raises(NoAnswerError):
+        await bucket.everything()
+    await bucket.put("a", b"2")
+    assert await bucket.everything() == {"a": b"2"}
+
+
 async def test_a_bucket_of_another_ttl_is_refused(bus: JetStreamBus) -> None:
     await Bucket(bus.connection, "some", ttl=6.0).put("a", b"1")
     with pytest.raises(BucketError, match=r"for 6\.0 s, not None s"):

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from nats.errors import Error
-from nats.js.api import KeyValueConfig, StorageType
+from nats.js.api import KeyValueConfig, RawStreamMsg, StorageType
 from nats.js.errors import (
     BucketNotFoundError,
     KeyNotFoundError,
     KeyWrongLastSequenceError,
+    NotFoundError,
 )
 from nats.js.kv import KeyValue
 
@@ -18,8 +19,11 @@ from screenerd.bus.jetstream.connection import Connection
 
 T = TypeVar("T")
 
-ALL_SECONDS: Final = 60.0
-"""So long it may take to read all of a bucket."""
+NO_MESSAGE: Final = 10037
+"""The broker's code where a stream has no such message, rather than that there is no stream."""
+
+_REMOVED: Final = {"KV-Operation", "Nats-Marker-Reason"}
+"""A message that has one of these says that there is no value any more."""
 
 _ANSWERS: Final = (KeyNotFoundError, KeyWrongLastSequenceError)
 
@@ -46,10 +50,8 @@ class Bucket:
         self._connection, self._name, self._ttl = connection, name, ttl
         self._found: KeyValue | None = None
 
-    async def ask(
-        self, work: Callable[[KeyValue], Awaitable[T]], seconds: float | None = None
-    ) -> T:
-        """Does something with it, in the time that an acknowledgement may take or in `seconds`.
+    async def ask(self, work: Callable[[KeyValue], Awaitable[T]]) -> T:
+        """Does something with it, in the time that an acknowledgement may take.
 
         Raises:
             NoAnswerError: the broker did not answer in time.
@@ -58,7 +60,7 @@ class Bucket:
             KeyWrongLastSequenceError: the value is of another revision than was said.
         """
         try:
-            async with self._connection.within(seconds or self._connection.settings.ack_seconds):
+            async with self._connection.within(self._connection.settings.ack_seconds):
                 return await work(await self._bucket())
         except _ANSWERS:
             raise
@@ -80,28 +82,48 @@ class Bucket:
 
     async def remove(self, name: str) -> None:
         """Keeps it no longer, and nothing that says so."""
-        await self.ask(lambda _: self._purge(f"$KV.{self._name}.{name}"))
+        await self.ask(lambda _: self._purge(self._subject(name)))
 
     async def everything(self) -> dict[str, bytes]:
-        """All names with their values."""
+        """All names with their values; what changes meanwhile, as it was or as it is now.
 
-        async def read(bucket: KeyValue) -> dict[str, bytes]:
-            watching = await bucket.watchall(ignore_deletes=True)
-            found: dict[str, bytes] = {}
+        The broker is asked for one after the other: the client's own way, to watch a bucket, may
+        take one for empty whose values are still on their way (nats.py issue 842).
+        """
+        found: dict[str, bytes] = {}
+        after = 0
+        while (message := await self._after(after)) is not None:
+            after, name = message.seq or 0, str(message.subject).removeprefix(self._subject(""))
+            if _REMOVED & (message.headers or {}).keys():
+                found.pop(name, None)
+            else:
+                found[name] = message.data or b""
+        return found
+
+    async def _after(self, sequence: int) -> RawStreamMsg | None:
+        """What was kept next after another, of whatever name."""
+
+        async def read(_: KeyValue) -> RawStreamMsg | None:
+            js = await self._connection.ready()
             try:
-                async for entry in watching:
-                    if entry is None:  # all that there was
-                        break
-                    found[entry.key] = entry.value or b""
-            finally:
-                await watching.stop()  # type: ignore[no-untyped-call]
-            return found
+                return await js.get_msg(self._stream, sequence + 1, self._subject(">"), next=True)
+            except NotFoundError as error:
+                if error.err_code == NO_MESSAGE:
+                    return None
+                raise
 
-        return await self.ask(read, ALL_SECONDS)
+        return await self.ask(read)
+
+    @property
+    def _stream(self) -> str:
+        return f"KV_{self._name}"
+
+    def _subject(self, name: str) -> str:
+        return f"$KV.{self._name}.{name}"
 
     async def _purge(self, subject: str) -> None:
         js = await self._connection.ready()
-        await js.purge_stream(f"KV_{self._name}", subject=subject)
+        await js.purge_stream(self._stream, subject=subject)
 
     async def _bucket(self) -> KeyValue:
         if self._found is None:
