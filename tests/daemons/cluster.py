@@ -21,6 +21,7 @@ from killing import Left, Promise, SharedClock
 from nats_server import NatsServer
 from postgres_server import Postgres
 from rig import START_MS
+from store_values import journalled
 
 from screenerd.clock import SystemClock
 from screenerd.cluster.parts import MOST_WAITING
@@ -220,7 +221,7 @@ class Cluster:
         forever = 1 << 52
         async with self.store() as store:
             candles = await store.candles("binance", None, 0, forever)
-            journal = await store.journal("binance", 0, forever)
+            journal = await journalled(store, "binance", 0, forever)
             return Left(candles, journal, await store.alerts(0))
 
 

@@ -21,6 +21,7 @@ from typing import IO, Any, Self
 
 import polars as pl
 from scripted import MovedClock
+from store_values import journalled
 
 import screener
 from screenerd.clock import SystemClock
@@ -230,7 +231,7 @@ class Left:
         forever = 1 << 52
         async with SqliteStore(path, SystemClock()) as store:
             candles = await store.candles("binance", None, 0, forever)
-            journal = await store.journal("binance", 0, forever)
+            journal = await journalled(store, "binance", 0, forever)
             return cls(candles, journal, await store.alerts(0))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy import Proxy, proxied
+from store_values import journalled
 
 import screener
 from screener import Drift
@@ -132,7 +133,7 @@ async def stored(path: Path) -> tuple[list[Candle], list[Candle], set[str]]:
     forever = 1 << 52
     async with SqliteStore(path, clock) as store:
         candles = await store.candles("binance", None, 0, forever)
-        journal = await store.journal("binance", 0, forever)
+        journal = await journalled(store, "binance", 0, forever)
         alerts = await store.alerts(0)
     return candles, journal, {alert.id for alert in alerts}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from screenerd.model import MINUTE_MS, Alert, Candle, CandleBatch, Source, Stamps
+from screenerd.store.port import JournalPage
 
 NOW = 1_732_190_400_000  # 2024-11-21T12:00:00Z
 
@@ -88,3 +90,40 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+class Journal(Protocol):
+    """What has a journal."""
+
+    async def journal(
+        self,
+        exchange: str,
+        start: int,
+        end: int,
+        *,
+        symbols: Sequence[str] | None = None,
+        after: int = 0,
+        limit: int,
+    ) -> JournalPage:
+        """A page of it."""
+        ...
+
+
+async def journalled(
+    store: Journal,
+    exchange: str,
+    start: int,
+    end: int,
+    *,
+    symbols: Sequence[str] | None = None,
+    limit: int = 1000,
+) -> list[Candle]:
+    """All of a journal, read in pages of so many."""
+    found: list[Candle] = []
+    after: int | None = 0
+    while after is not None:
+        page = await store.journal(exchange, start, end, symbols=symbols, after=after, limit=limit)
+        assert len(page.candles) <= limit
+        found += page.candles
+        after = page.after
+    return found

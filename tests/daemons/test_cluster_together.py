@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from store_values import candle
+from store_values import candle, journalled
 
 from screenerd.cluster import together as module
 from screenerd.cluster.together import Together
 from screenerd.model import Candle, RuleSwitch
-from screenerd.store.port import FOREVER, Past, StoreError
+from screenerd.store.port import FOREVER, JournalPage, Past, StoreError
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,11 +51,20 @@ class SlowPast:
         *,
         opens_from: int = 0,
         symbols: Sequence[str] | None = None,
-    ) -> list[Candle]:
-        """Of these symbols."""
-        self.read.append((exchange, start, end, opens_from, symbols and "".join(symbols)))
+        after: int = 0,
+        limit: int,
+    ) -> JournalPage:
+        """Of these symbols; marks are places in the whole."""
+        asked = symbols and "".join(symbols)
+        self.read.append((exchange, start, end, opens_from, asked, after, limit))
         await self.answers.wait()
-        return [one for one in self.candles if symbols is None or one.symbol in symbols]
+        found = [
+            (mark, one)
+            for mark, one in enumerate(self.candles, 1)
+            if mark > after and (symbols is None or one.symbol in symbols)
+        ][:limit]
+        more = found[-1][0] if len(found) == limit else None
+        return JournalPage([one for _, one in found], more)
 
 
 @pytest.fixture
@@ -150,17 +159,32 @@ async def test_the_journal_is_read_once_for_the_symbols_of_all(
     past.candles = [candle(symbol) for symbol in "ABCDA"]
 
     def ask(symbols: Sequence[str] | None, start: int = 5) -> Callable[[], Any]:
-        return lambda: together.journal("x", start, FOREVER, opens_from=7, symbols=symbols)
+        return lambda: together.journal("x", start, FOREVER, opens_from=7, symbols=symbols, limit=9)
 
     questions = (ask("B"), ask("AC"), ask(["A", "E"]), ask([]), ask("B", start=6), ask(None))
     asked = [await begun(one) for one in questions]
     past.answers.set()
-    found = ["".join(c.symbol for c in await task) for [task] in asked]
+    found = ["".join(c.symbol for c in (await task).candles) for [task] in asked]
     assert found == ["B", "ACA", "AA", "", "B", "ABCDA"]
     whole = ("x", 5, FOREVER, 7)
     assert past.read == [
-        (*whole, "B"),
-        ("x", 6, FOREVER, 7, "B"),
-        (*whole, None),
-        (*whole, "ACE"),
+        (*whole, "B", 0, 9),
+        ("x", 6, FOREVER, 7, "B", 0, 9),
+        (*whole, None, 0, 9),
+        (*whole, "ACE", 0, 9),
     ]
+
+
+async def test_pages_of_the_journal_that_others_ask_for_as_well_leave_nothing_out(
+    past: SlowPast, together: Together
+) -> None:
+    past.candles = [candle(symbol, minute) for minute, symbol in enumerate("ABBBBCAB" * 3)]
+    past.answers.set()
+
+    parts = ("A", "BC", "D")
+    found = await asyncio.gather(
+        *(journalled(together, "x", 0, FOREVER, symbols=own, limit=3) for own in parts)
+    )
+    for own, told in zip(parts, found, strict=True):
+        assert told == [one for one in past.candles if one.symbol in own]
+    assert [asked for *_, asked, after, _ in past.read if after == 0] == ["ABCD"], "read together"

@@ -25,7 +25,7 @@ from screenerd.persist.service import Persist
 from screenerd.screen import judge, rebuild
 from screenerd.screen.scope import WHOLE
 from screenerd.screen.service import Screen
-from screenerd.store.port import Span
+from screenerd.store.port import JournalPage, Span
 from screenerd.store.sqlite import SqliteStore
 
 RULES = screener.RuleSet.load("futures")
@@ -173,20 +173,24 @@ class ListingStore(SqliteStore):
     """A symbol comes back, with what closed meanwhile, while an engine reads what is stored."""
 
     listing: tuple[str, Span, CandleBatch] | None = None
+    before_page = 0
 
-    async def journal(self, exchange: str, start: int, end: int, **which: Any) -> list[Candle]:
+    async def journal(self, exchange: str, start: int, end: int, **which: Any) -> JournalPage:
         """As it is once the symbol has come back."""
-        if self.listing is not None:
-            symbol, span, history = self.listing
+        self.before_page -= 1
+        if self.listing is not None and self.before_page < 0:
+            (symbol, span, history), self.listing = self.listing, None
             await self.set_tracking(exchange, {symbol: span})
             await self.write(history)
         return await super().journal(exchange, start, end, **which)
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("page", [0, 1])
 async def test_who_comes_back_during_a_rebuild_is_not_judged_for_the_time_away(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
+    monkeypatch.setattr(rebuild, "JOURNAL_AT_ONCE", 20)
     market = screener.demo_market(symbols=1, days=2).sort("open_time", maintain_order=True)
     begin, [symbol] = int(market["open_time"][0]), market["symbol"].unique().to_list()
     back = _moment_with_alerts(market)
@@ -199,7 +203,10 @@ async def test_who_comes_back_during_a_rebuild_is_not_judged_for_the_time_away(
     first = await screen(path, MovedClock(begin), before)
     async with ListingStore(path, MovedClock(back)) as store:
         span = Span(back - 1440 * MINUTE_MS, None, judged_from=back)
-        store.listing = symbol, span, CandleBatch("binance", tuple(history))
+        store.listing, store.before_page = (
+            (symbol, span, CandleBatch("binance", tuple(history))),
+            page,
+        )
         bus = MemoryBus()
         screening = Screen(bus, store, MovedClock(back), exchange="binance", rules=RULES)
         told: MemorySubscription = bus.subscribe("test", Alert, limit=100_000)
@@ -210,6 +217,7 @@ async def test_who_comes_back_during_a_rebuild_is_not_judged_for_the_time_away(
     missed = expected(market.filter(pl.col("open_time") < back), away)
     assert missed - {one.id for one in first}, "or this shows nothing"
     assert [one async for one in told] == []
+    assert store.listing is None
 
 
 @pytest.mark.asyncio
@@ -279,7 +287,11 @@ class SlowAtFirst(MemoryBus):
 
 
 @pytest.mark.asyncio
-async def test_alerts_of_a_rebuild_are_told_in_the_order_of_their_minutes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [100, rebuild.JOURNAL_AT_ONCE])
+async def test_alerts_of_a_rebuild_are_told_in_the_order_of_their_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(rebuild, "JOURNAL_AT_ONCE", page)
     market = screener.demo_market(symbols=1, days=2).sort("open_time", maintain_order=True)
     begin, end = int(market["open_time"][0]), int(market["open_time"][-1]) + MINUTE_MS
     given, bus = list(batches(market)), SlowAtFirst()
@@ -332,8 +344,12 @@ def test_runs_are_of_candles_that_are_taken_alike(
 
 
 @pytest.mark.asyncio
-async def test_what_came_late_is_late_for_rules_that_are_new_as_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [5, rebuild.JOURNAL_AT_ONCE])
+async def test_what_came_late_is_late_for_rules_that_are_new_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
     """A rule that has to hold for minutes is not told of a minute before it was known."""
+    monkeypatch.setattr(rebuild, "JOURNAL_AT_ONCE", page)
     rules = screener.RuleSet.parse(
         """
         [[rule]]

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from store_places import Place
-from store_values import NOW, HandClock, alert, batch, candle, until
+from store_values import NOW, HandClock, alert, batch, candle, journalled, until
 
 from screener.history import precedence
 from screenerd.columns import candles_frame
@@ -50,7 +50,7 @@ async def test_an_open_candle_is_not_stored(place: Place) -> None:
         await store.write(batch(replace(candle(), closed=False)))
         await store.write()
         assert await store.candles("x", None, 0, NOW * 2) == []
-        assert await store.journal("x", 0, NOW * 2) == []
+        assert await journalled(store, "x", 0, NOW * 2) == []
 
 
 async def test_the_journal_is_in_order_of_arrival(place: Place) -> None:
@@ -60,10 +60,10 @@ async def test_the_journal_is_in_order_of_arrival(place: Place) -> None:
         for version in (first, late, fixed, fixed):
             await store.write(batch(version))
         told = [first, late, replace(fixed, revision=1)]
-        assert await store.journal("x", 0, NOW * 2) == told
-        assert await store.journal("x", NOW, NOW + 4 * HOUR_MS) == [first]
-        assert await store.journal("x", NOW + 4 * HOUR_MS, NOW + 5 * HOUR_MS) == told[2:]
-        assert await store.journal("y", 0, NOW * 2) == []
+        assert await journalled(store, "x", 0, NOW * 2) == told
+        assert await journalled(store, "x", NOW, NOW + 4 * HOUR_MS) == [first]
+        assert await journalled(store, "x", NOW + 4 * HOUR_MS, NOW + 5 * HOUR_MS) == told[2:]
+        assert await journalled(store, "y", 0, NOW * 2) == []
 
 
 SOURCES: tuple[Source, ...] = ("synthetic", "stream", "rest", "archive")
@@ -80,7 +80,7 @@ async def test_the_better_source_stays(place: Place, first: Source, second: Sour
         await store.write(batch(held))
         await store.write(batch(other))
         (stored,) = await store.candles("x", None, 0, NOW * 2)
-        journal = await store.journal("x", 0, NOW * 2)
+        journal = await journalled(store, "x", 0, NOW * 2)
         counts = store.counts
     revised = replace(other, revision=0 if first == "synthetic" else 1)
     assert stored == (revised if taken else held)
@@ -94,7 +94,7 @@ async def test_equal_values_are_no_new_version(place: Place, first: Source, seco
     async with place.opened() as store:
         await store.write(batch(held, replace(held, source=second, received_at=NOW * 2)))
         (stored,) = await store.candles("x", None, 0, NOW * 2)
-        journal = await store.journal("x", 0, NOW * 3)
+        journal = await journalled(store, "x", 0, NOW * 3)
         counts = store.counts
     best = max(first, second, key=SOURCES.index)
     assert stored == replace(held, source=best)
@@ -147,7 +147,7 @@ async def test_what_an_arriving_version_does_not_know_stays_as_it_was(place: Pla
         await store.write(batch(first))
         await store.write(batch(fixed))
         assert await store.candles("x", None, 0, NOW * 2) == [kept]
-        assert await store.journal("x", 0, NOW * 3) == [first, kept]
+        assert await journalled(store, "x", 0, NOW * 3) == [first, kept]
         # Delivered twice it undoes nothing, though the journal knows more of it than it did.
         await store.write(batch(last))
         await store.write(batch(fixed))
@@ -159,7 +159,7 @@ async def test_revisions_rise_with_every_change_of_values(place: Place) -> None:
     async with place.opened() as store:
         for at, close in enumerate((99.0, 100.0, 100.0, 99.0)):
             await store.write(batch(replace(candle(close=close), received_at=at)))
-        told = await store.journal("x", 0, NOW * 2)
+        told = await journalled(store, "x", 0, NOW * 2)
         assert [(c.revision, c.close) for c in told] == [(0, 99.0), (1, 100.0), (2, 99.0)]
 
 
@@ -168,7 +168,7 @@ async def test_what_a_bus_delivers_twice_is_stored_once(place: Place) -> None:
     async with place.opened() as store:
         for arrived in (first, fixed, first, fixed):
             await store.write(arrived)
-        assert [c.revision for c in await store.journal("x", 0, NOW * 2)] == [0, 1]
+        assert [c.revision for c in await journalled(store, "x", 0, NOW * 2)] == [0, 1]
         assert [c.close for c in await store.candles("x", None, 0, NOW * 2)] == [100.0]
         assert store.counts.duplicate == 2
 
@@ -370,7 +370,7 @@ async def test_a_full_queue_makes_writers_wait_and_loses_nothing(place: Place) -
                 highest = max(highest, store.health.pending)
         assert 0 < highest <= 50
         assert len(await store.candles("x", None, 0, NOW * 2)) == 350
-        assert [c.symbol for c in await store.journal("x", 0, NOW * 2)][::3][:100] == [
+        assert [c.symbol for c in await journalled(store, "x", 0, NOW * 2)][::3][:100] == [
             f"S{n}" for n in range(100)
         ]
 
@@ -563,7 +563,7 @@ async def test_retention_is_exact_to_the_minute(place: Place, hours: int, days: 
         assert await store.prune(NOW) == 2 * 6
         assert await store.candles("x", None, 0, NOW) == old[2:]
         assert await store.candles("y", None, 0, NOW) == old[2:]
-        assert await store.journal("x", 0, NOW) == old[2:]
+        assert await journalled(store, "x", 0, NOW) == old[2:]
         assert [a.triggered_at for a in await store.alerts(0)] == [edge, edge + MINUTE_MS]
         assert len(await store.dead_letters()) == 2
         assert await store.prune(NOW) == 0
@@ -659,9 +659,24 @@ async def test_bars_and_journal_of_some_symbols(place: Place) -> None:
         await store.write(batch(*(candle(name) for name in "CAB")))
         assert (await store.bars("x", "4h", symbols=["C", "A"]))["symbol"].to_list() == ["A", "C"]
         assert (await store.bars("x", "4h", symbols=[])).is_empty()
-        told = await store.journal("x", 0, NOW * 2, symbols=["A", "C", "D"])
+        told = await journalled(store, "x", 0, NOW * 2, symbols=["A", "C", "D"])
         assert [one.symbol for one in told] == ["C", "A"]
-        assert len(await store.journal("x", 0, NOW * 2, symbols=None)) == 3
+        assert len(await journalled(store, "x", 0, NOW * 2, symbols=None)) == 3
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 100])
+async def test_the_journal_in_pages_is_the_whole_journal(place: Place, limit: int) -> None:
+    async with place.opened() as store:
+        for minute, name in enumerate("ABCABAB"):
+            late = NOW + HOUR_MS - (minute % 2)  # not in the order of their numbers
+            one = replace(candle(name, minute), received_at=late)
+            await store.write(batch(one), batch(candle("E", minute), exchange="y"))
+        told = await journalled(store, "x", 0, NOW * 2, limit=limit)
+        assert "".join(one.symbol for one in told) == "ABCABAB"
+        some = await journalled(store, "x", 0, NOW * 2, symbols=["A", "C"], limit=limit)
+        assert some == [one for one in told if one.symbol in "AC"]
+        later = await journalled(store, "x", NOW + HOUR_MS, NOW * 2, limit=limit)
+        assert later == told[::2]
 
 
 async def test_metrics_that_come_together_are_as_if_they_came_one_by_one(place: Place) -> None:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from databases import ask, empty, fresh_database
 from postgres_server import Postgres
-from store_values import NOW, HandClock, alert, batch, candle, until
+from store_values import NOW, HandClock, alert, batch, candle, journalled, until
 
 from screenerd.model import MINUTE_MS, Candle
 from screenerd.store.audit import HOUR_MS
@@ -595,7 +595,7 @@ async def test_candles_of_many_writes_are_told_apart(url: str) -> None:
             Counts(new=1, revised=1),
             Counts(revised=1),
         ]
-        journal = await store.journal("x", 0, NOW * 2)
+        journal = await journalled(store, "x", 0, NOW * 2)
         assert [(c.symbol, c.close, c.revision) for c in journal] == [
             ("HELD", 100.5, 0), ("A", 100.5, 0), ("A", 99.0, 1), ("A", 98.0, 2), ("B", 100.5, 0),
             ("B", 99.0, 1),

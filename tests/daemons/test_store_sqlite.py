@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_values import NOW, SECONDS, HandClock, alert, batch, candle, until
+from store_values import NOW, SECONDS, HandClock, alert, batch, candle, journalled, until
 
 from screenerd.clock import SystemClock
 from screenerd.model import (
@@ -199,7 +199,7 @@ async def test_a_full_disk_loses_nothing(path: Path) -> None:
         assert store.health.state == "up"
         assert store.health.pending == 0
         assert len(await store.candles("x", None, 0, NOW * 2)) == 2401
-        assert len(await store.journal("x", 0, NOW * 2)) == 2401
+        assert len(await journalled(store, "x", 0, NOW * 2)) == 2401
         assert disk.opened > 1
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
 
@@ -211,7 +211,7 @@ async def test_a_commit_that_was_said_to_fail_is_repeated_without_harm(path: Pat
         disk.failing_commits = 2
         await store.write(batch(candle(), candle(close=99.0)), alert(), letter)
         assert disk.opened == 3
-        assert [c.revision for c in await store.journal("x", 0, NOW * 2)] == [0, 1]
+        assert [c.revision for c in await journalled(store, "x", 0, NOW * 2)] == [0, 1]
         assert await store.alerts(0) == [alert()]
         assert await store.dead_letters() == [letter]
 
@@ -332,7 +332,7 @@ async def test_what_was_acknowledged_survives_a_kill(path: Path, seed: int) -> N
         assert {f"S{line}" for line in acknowledged} <= stored
         whole = await store.candles("x", None, 0, NOW * 2)
         assert len(whole) == 5 * len(stored)  # a batch is there or it is not
-        assert len(await store.journal("x", 0, NOW * 2)) == len(whole)
+        assert len(await journalled(store, "x", 0, NOW * 2)) == len(whole)
     assert len(acknowledged) == len(set(acknowledged)) > 1
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import polars as pl
 
-from screenerd.model import Alert, Candle, RuleSwitch
-from screenerd.store.port import Past
+from screenerd.model import Alert, RuleSwitch
+from screenerd.store.port import JournalPage, Past
 
 T = TypeVar("T")
 
@@ -60,22 +61,32 @@ class Together:
         *,
         opens_from: int = 0,
         symbols: Sequence[str] | None = None,
-    ) -> list[Candle]:
-        """Every closed version received in [start, end) ms, in order of arrival.
+        after: int = 0,
+        limit: int,
+    ) -> JournalPage:
+        """Closed versions received in [start, end) ms, in order of arrival, `limit` at most.
 
-        It is read once for the symbols of all who ask together.
+        They are read once for the symbols of all who ask for the same page together.
         """
+        read = partial(
+            self._past.journal,
+            exchange,
+            start,
+            end,
+            opens_from=opens_from,
+            after=after,
+            limit=limit,
+        )
         if symbols is None:
-            return await self._past.journal(exchange, start, end, opens_from=opens_from)
-        question = ("journal", exchange, start, end, opens_from)
+            return await read()
+        question = ("journal", exchange, start, end, opens_from, after, limit)
         self._wanted.setdefault(question, set()).update(symbols)
 
-        def ask() -> Awaitable[list[Candle]]:
-            wanted = sorted(self._wanted.pop(question))
-            return self._past.journal(exchange, start, end, opens_from=opens_from, symbols=wanted)
+        def ask() -> Awaitable[JournalPage]:
+            return read(symbols=sorted(self._wanted.pop(question)))
 
-        found, own = await self._together(question, ask), frozenset(symbols)
-        return [candle for candle in found if candle.symbol in own]
+        page, own = await self._together(question, ask), frozenset(symbols)
+        return JournalPage([one for one in page.candles if one.symbol in own], page.after)
 
     async def bars(
         self, exchange: str, timeframe: str, *, symbols: Sequence[str] | None = None

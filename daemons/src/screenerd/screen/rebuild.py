@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +33,9 @@ stored already are not raised again."""
 
 WARM_UP_MS = 1441 * MINUTE_MS
 SYMBOLS_AT_ONCE = 50
+JOURNAL_AT_ONCE = 50_000
+"""So many minutes are read of the journal at once: an hour of 800 symbols, some 40 MB."""
+
 CANDLES_AT_ONCE = 1_000
 """So many of the past are judged, or taken as history, before others of the process have a turn."""
 
@@ -107,25 +118,38 @@ class Rebuild:
                 await self.store.minutes(self.exchange, some, start, judge.judged_from)
             )
         alerts = await self.store.alerts(start, symbols=symbols)
-        candles = await self.store.journal(
-            self.exchange,
-            judge.judged_from,
-            FOREVER,
-            opens_from=judge.judged_from,
-            symbols=symbols,
-        )
-        # What was listed meanwhile is in the journal, too.
-        judge.listed = await self.store.judged_from(self.exchange)
-        await self._judge_again(judge, candles, alerts)
+        await self._judge_again(judge, self._arrivals(judge, symbols), alerts)
+
+    async def _arrivals(
+        self, judge: Judge, symbols: Sequence[str]
+    ) -> AsyncGenerator[Sequence[Candle]]:
+        """What arrived of the minutes to be judged again, page by page: it may be days of them."""
+        after: int | None = 0
+        while after is not None:
+            page = await self.store.journal(
+                self.exchange,
+                judge.judged_from,
+                FOREVER,
+                opens_from=judge.judged_from,
+                symbols=symbols,
+                after=after,
+                limit=JOURNAL_AT_ONCE,
+            )
+            after = page.after
+            # What was listed meanwhile is in the journal, too.
+            judge.listed = await self.store.judged_from(self.exchange)
+            if page.candles:
+                yield page.candles
 
     async def _judge_again(
-        self, judge: Judge, candles: Sequence[Candle], alerts: Sequence[Alert]
+        self, judge: Judge, arrivals: AsyncGenerator[Sequence[Candle]], alerts: Sequence[Alert]
     ) -> None:
         """What arrived in the last hour, by each rule from when it came into force as it is.
 
         Cooldowns come from the alerts before that; those in it are known, and not told again.
         """
         rules, now = judge.engine.rules, self.clock.now_ms()
+        candles = await anext(arrivals, None)
         judge.restore([alert for alert in alerts if alert.triggered_at <= judge.judged_from])
         judge.known = {
             (alert.id, alert.state) for alert in alerts if alert.triggered_at > judge.judged_from
@@ -135,17 +159,19 @@ class Rebuild:
         missing = {name for name, at in since.items() if at > arrived}
         if missing and len(missing) < len(since):
             await judge.set_rules(without(rules, missing))
-        for run in runs(candles, since.values(), judge.is_history):
-            if begun := {name for name in missing if since[name] <= run[0].received_at}:
-                missing -= begun
-                await _begin(judge, without(rules, missing), begun, alerts)
-            if len(missing) == len(since) or judge.is_history(run[0]):
-                judge.warm_up(run)
-            else:
-                for candle in run:
-                    await self.publish(judge.judge([candle]))
-            # What others of this process have to tell, that it lives for one, does not wait.
-            await asyncio.sleep(0)
+        while candles:
+            for run in runs(candles, since.values(), judge.is_history):
+                if begun := {name for name in missing if since[name] <= run[0].received_at}:
+                    missing -= begun
+                    await _begin(judge, without(rules, missing), begun, alerts)
+                if len(missing) == len(since) or judge.is_history(run[0]):
+                    judge.warm_up(run)
+                else:
+                    for candle in run:
+                        await self.publish(judge.judge([candle]))
+                # What others of this process have to tell, that it lives for one, does not wait.
+                await asyncio.sleep(0)
+            candles = await anext(arrivals, None)
         if missing:
             await _begin(judge, rules, missing, alerts)
         judge.known.clear()

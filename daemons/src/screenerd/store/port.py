@@ -43,6 +43,19 @@ class StoreInUseError(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
+class JournalPage:
+    """Some of a journal.
+
+    Attributes:
+        candles: in their order of arrival.
+        after: the mark after which the next page begins; `None` if there is no more.
+    """
+
+    candles: list[Candle]
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreHealth:
     """Whether the store takes writes.
 
@@ -196,10 +209,13 @@ class Past(Protocol):
         *,
         opens_from: int = 0,
         symbols: Sequence[str] | None = None,
-    ) -> list[Candle]:
-        """Every closed version received in [start, end) ms, in order of arrival.
+        after: int = 0,
+        limit: int,
+    ) -> JournalPage:
+        """Closed versions received in [start, end) ms, in order of arrival, `limit` at most.
 
-        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
+        Of minutes that open at `opens_from` or later, and of these symbols, where they are given;
+        those after a mark, where the page before gave one.
         """
         ...
 

@@ -16,6 +16,7 @@ from screenerd.store.port import (
     AlertPage,
     AuditRow,
     Delivery,
+    JournalPage,
     MinuteRow,
     Settings,
     Span,
@@ -56,9 +57,9 @@ _CANDLES = (
     "ORDER BY time, symbol"
 )
 _JOURNAL = (
-    f"SELECT {CANDLE_COLUMNS} FROM candle_journal "  # noqa: S608
+    f"SELECT {CANDLE_COLUMNS}, id FROM candle_journal "  # noqa: S608
     "WHERE exchange = %s AND received_at >= %s AND received_at < %s AND time >= %s "
-    "AND (%s::text[] IS NULL OR symbol = ANY(%s)) ORDER BY id"
+    "AND (%s::text[] IS NULL OR symbol = ANY(%s)) AND id > %s ORDER BY id LIMIT %s"
 )
 _TOLD_COLUMNS = f"{ALERT_COLUMNS}, {SENT_COLUMN}"
 _ALERTS = (
@@ -191,16 +192,22 @@ async def journal(
     end: int,
     opens_from: int,
     symbols: Sequence[str] | None,
-) -> list[Candle]:
-    """Every version received in [start, end) of minutes from `opens_from` on, as they arrived."""
+    after: int,
+    limit: int,
+) -> JournalPage:
+    """At most so many versions received in [start, end) of minutes from `opens_from` on.
+
+    As they arrived, those after a mark.
+    """
     names = None if symbols is None else list(symbols)
-    asked = (exchange, Ms(start), Ms(end), Ms(opens_from), names, names)
+    asked = (exchange, Ms(start), Ms(end), Ms(opens_from), names, names, after, limit)
     found = await connection.execute(_JOURNAL.encode(), asked, binary=True)
     candles: list[Candle] = []
     while rows := await found.fetchmany(_AT_ONCE):
         candles += map(candle_from, rows)
-        await asyncio.sleep(0)  # hours of all symbols take seconds, and others have to go on
-    return candles
+        after = rows[-1][-1]
+        await asyncio.sleep(0)  # an hour of all symbols takes a second, and others have to go on
+    return JournalPage(candles, after if len(candles) == limit else None)
 
 
 async def marks(connection: Connection, exchange: str) -> tuple[int, int]:

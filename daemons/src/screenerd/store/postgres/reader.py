@@ -12,7 +12,15 @@ import polars as pl
 from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleScore, RuleSwitch
 from screenerd.store.audit import whole_hours
-from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
+from screenerd.store.port import (
+    AlertFilter,
+    AlertPage,
+    AuditRow,
+    Delivery,
+    JournalPage,
+    MinuteRow,
+    Settings,
+)
 from screenerd.store.postgres import queries, scorecard
 from screenerd.store.postgres.connect import Address
 from screenerd.store.postgres.readers import Readers
@@ -132,10 +140,13 @@ class PostgresReader:
         *,
         opens_from: int = 0,
         symbols: Sequence[str] | None = None,
-    ) -> list[Candle]:
-        """Every closed version that was taken and received in [start, end), as they arrived.
+        after: int = 0,
+        limit: int,
+    ) -> JournalPage:
+        """Closed versions that were taken and received in [start, end), as they arrived.
 
-        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
+        Of minutes that open at `opens_from` or later, and of these symbols, where they are given;
+        `limit` at most, those after a mark, where the page before gave one.
         """
         return await self._readers.run(
             partial(
@@ -145,6 +156,8 @@ class PostgresReader:
                 end=end,
                 opens_from=opens_from,
                 symbols=symbols,
+                after=after,
+                limit=limit,
             )
         )
 

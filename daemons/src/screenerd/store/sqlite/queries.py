@@ -17,6 +17,7 @@ from screenerd.store.port import (
     AlertPage,
     AuditRow,
     Delivery,
+    JournalPage,
     MinuteRow,
     Settings,
     Span,
@@ -57,10 +58,14 @@ _CANDLES_OF_ONE = (
     f"SELECT {CANDLE_COLUMNS} FROM candles_1m "  # noqa: S608
     "WHERE exchange = ?1 AND time >= ?2 AND time < ?3 AND symbol = ?4 ORDER BY time"
 )
+_JOURNAL_FIRST = (
+    "SELECT min(id) FROM candle_journal WHERE exchange = ? AND received_at >= ? AND received_at < ?"
+)
+# `+`: by its number, rather than that all of it is found by its time and sorted for every page.
 _JOURNAL = (
-    f"SELECT {CANDLE_COLUMNS} FROM candle_journal "  # noqa: S608
-    "WHERE exchange = ?1 AND received_at >= ?2 AND received_at < ?3 AND time >= ?4 "
-    "AND (?5 IS NULL OR symbol IN (SELECT value FROM json_each(?5))) ORDER BY id"
+    f"SELECT {CANDLE_COLUMNS}, id FROM candle_journal "  # noqa: S608
+    "WHERE id > ?6 AND +exchange = ?1 AND +received_at >= ?2 AND +received_at < ?3 AND time >= ?4 "
+    "AND (?5 IS NULL OR symbol IN (SELECT value FROM json_each(?5))) ORDER BY id LIMIT ?7"
 )
 _TOLD_COLUMNS = f"{ALERT_COLUMNS}, {SENT_COLUMN}"
 _ALERTS = (
@@ -190,11 +195,22 @@ def journal(
     end: int,
     opens_from: int,
     symbols: Sequence[str] | None,
-) -> list[Candle]:
-    """Every version received in [start, end) of minutes from `opens_from` on, as they arrived."""
-    asked = (exchange, start, end, opens_from, _as_json(symbols))
-    found = connection.execute(_JOURNAL, asked)
-    return [candle_from(row) for row in found]
+    after: int,
+    limit: int,
+) -> JournalPage:
+    """At most so many versions received in [start, end) of minutes from `opens_from` on.
+
+    As they arrived, those after a mark.
+    """
+    ((first,),) = connection.execute(_JOURNAL_FIRST, (exchange, start, end))
+    if first is None:
+        return JournalPage([], None)
+    after = max(after, first - 1)
+    found = connection.execute(
+        _JOURNAL, (exchange, start, end, opens_from, _as_json(symbols), after, limit)
+    ).fetchall()
+    more = len(found) == limit
+    return JournalPage([candle_from(row) for row in found], found[-1][-1] if more else None)
 
 
 def marks(connection: sqlite3.Connection, exchange: str) -> tuple[int, int]:

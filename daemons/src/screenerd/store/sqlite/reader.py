@@ -14,7 +14,15 @@ import polars as pl
 from screenerd.clock import Clock
 from screenerd.model import MINUTE_MS, Alert, Candle, DeadLetter, RuleScore, RuleSwitch
 from screenerd.store.audit import whole_hours
-from screenerd.store.port import AlertFilter, AlertPage, AuditRow, Delivery, MinuteRow, Settings
+from screenerd.store.port import (
+    AlertFilter,
+    AlertPage,
+    AuditRow,
+    Delivery,
+    JournalPage,
+    MinuteRow,
+    Settings,
+)
 from screenerd.store.sqlite import queries, scorecard
 from screenerd.store.sqlite.readers import Readers
 from screenerd.store.totals import Totals
@@ -119,10 +127,13 @@ class SqliteReader:
         *,
         opens_from: int = 0,
         symbols: Sequence[str] | None = None,
-    ) -> list[Candle]:
-        """Every closed version that was taken and received in [start, end), as they arrived.
+        after: int = 0,
+        limit: int,
+    ) -> JournalPage:
+        """Closed versions that were taken and received in [start, end), as they arrived.
 
-        Of minutes that open at `opens_from` or later, and of these symbols, where they are given.
+        Of minutes that open at `opens_from` or later, and of these symbols, where they are given;
+        `limit` at most, those after a mark, where the page before gave one.
         """
         return await self._readers.run(
             partial(
@@ -132,6 +143,8 @@ class SqliteReader:
                 end=end,
                 opens_from=opens_from,
                 symbols=symbols,
+                after=after,
+                limit=limit,
             )
         )
 
