@@ -8,12 +8,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
 from nats_server import NatsServer
+from test_bus_jetstream import settings
 
 from screenerd.bus.jetstream.bucket import NoAnswerError
-from screenerd.bus.jetstream.leases import Lease, Leases
+from screenerd.bus.jetstream.bus import JetStreamBus
+from screenerd.bus.jetstream.leases import JetStreamRecords, Lease, Leases
+from screenerd.clock import SystemClock
 
 pytestmark = pytest.mark.asyncio
 
@@ -166,6 +172,47 @@ async def test_a_renewal_whose_answer_was_lost_still_holds(clock: HandClock) -> 
         await clock.move(TTL)
         assert lease.held
         assert lease.revision == records.records["a"][1]
+
+
+async def test_a_lease_with_a_reserve_is_lost_so_long_before_another_can_have_it(
+    clock: HandClock,
+) -> None:
+    records = HandRecords(clock)
+    async with Leases(records, clock, TTL) as leases, Leases(records, clock, TTL) as others:
+        lease = await leases.acquire("a", "first", reserve=3.0)
+        assert lease is not None
+        for _ in range(20):
+            await clock.move(1)
+            assert lease.held
+        until = records.records["a"][2]
+        records.away = True
+        while lease.held:
+            await clock.move(0.1)
+        records.away = False
+        assert until - clock.now == pytest.approx(3.0, abs=0.2)
+        assert lease.lost.is_set()
+        assert await others.acquire("a", "second") is None
+        await clock.move(3.2)
+        assert (await held(others, "a", "second")).held
+
+
+async def test_a_record_that_runs_out_while_it_is_looked_at_is_nobodys_fault(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks for a record that it was told is there, and it is not there any more."""
+    async with JetStreamBus(settings(server), SystemClock()) as bus:
+        records = JetStreamRecords(bus.connection, TTL)
+        assert await records.create("a", b"one") is not None
+        found = KeyValue._get
+
+        async def gone(bucket: KeyValue, *_: Any, **__: Any) -> KeyValue.Entry:
+            await bucket.purge("a")
+            raise KeyNotFoundError
+
+        monkeypatch.setattr(KeyValue, "_get", gone)
+        assert await records.create("a", b"other") is None
+        monkeypatch.setattr(KeyValue, "_get", found)
+        assert await records.create("a", b"other") is not None
 
 
 @pytest.fixture

@@ -47,6 +47,11 @@ class FakeLease:
     name: str
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def held(self) -> bool:
+        """Until then."""
+        return not self.lost.is_set()
+
     async def release(self) -> None:
         """Others may have it."""
         if self.board.held.get(self.name) is self:
@@ -59,11 +64,13 @@ class FakeLeases:
 
     held: dict[str, FakeLease] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
+    reserves: dict[str, float] = field(default_factory=dict)
 
-    async def acquire(self, name: str, owner: str) -> FakeLease | None:
+    async def acquire(self, name: str, owner: str, *, reserve: float = 0.0) -> FakeLease | None:
         """The name, unless it is held."""
         if name in self.held:
             return None
+        self.reserves[name] = reserve
         self.held[name] = FakeLease(self, name)
         self.owners[name] = owner
         return self.held[name]
@@ -116,6 +123,23 @@ async def test_one_works_and_the_next_takes_over() -> None:
             await until(lambda: working.total() == 1)
     assert working.total() == 0
     assert leases.held == {}
+
+
+async def test_who_has_a_turn_knows_whether_it_still_is_and_has_time_to_end() -> None:
+    leases, begun = FakeLeases(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    turn = Turn(leases, "notify", "one", work, reserve=3.0)
+    assert not turn.held
+    async with running(turn):
+        await begun.wait()
+        assert turn.held
+        assert leases.reserves == {"notify": 3.0}
+        leases.held["notify"].lost.set()  # it stood still, and nothing of it has run since
+        assert not turn.held
 
 
 async def test_what_the_store_keeps_from_being_done_is_done_again() -> None:

@@ -22,6 +22,7 @@ from test_notify_channels import ALERT, BOT_TOKEN, HOOK_TOKEN, SIGNING
 
 from screenerd.clock import SystemClock
 from screenerd.model import Alert
+from screenerd.notify import outbox as module
 from screenerd.notify.channels import (
     ChannelConfig,
     DiscordChannel,
@@ -71,6 +72,7 @@ def made(
     speed: float = 1.0,
     deadline: float = 10.0,
     session: Callable[[Guard], aiohttp.ClientSession] = open_session,
+    is_ours: Callable[[], bool] = lambda: True,
 ) -> Notifier:
     """A notifier for which Discord and Telegram are the fake target."""
     return Notifier(
@@ -81,6 +83,7 @@ def made(
         endpoints=Endpoints(discord=target.url, telegram=target.url, local=True),
         deadline=deadline,
         random=Random(7),
+        is_ours=is_ours,
     )
 
 
@@ -479,6 +482,25 @@ async def test_a_clean_end_lets_a_message_on_its_way_arrive_once() -> None:
         assert store.states("hook") == {"sent": 1}
         async with notifying(target, store, [webhook(target)]) as notifier:
             await tell(notifier, store, [replace(ALERT, id="next")])
+            await until(sent(store, "hook", 2))
+        assert ids_of(target) == {ALERT.id: 1, "next": 1}
+
+
+async def test_nothing_is_sent_by_whom_it_is_not_for_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "NOT_OURS_SECONDS", 0.01)
+    store, ours = FakeStore(), True
+    async with fake_target() as target:
+        more = {"is_ours": lambda: ours}
+        async with notifying(target, store, [webhook(target)], **more) as notifier:
+            await tell(notifier, store, [ALERT])
+            await until(sent(store, "hook", 1))
+            ours = False
+            await tell(notifier, store, [replace(ALERT, id="next")])
+            await asyncio.sleep(0.3)
+            assert ids_of(target) == {ALERT.id: 1}
+            ours = True
             await until(sent(store, "hook", 2))
         assert ids_of(target) == {ALERT.id: 1, "next": 1}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import aiohttp
@@ -50,7 +50,17 @@ def notify(
     rules: Collection[str],
     endpoints: Endpoints = PUBLIC,
     outbox: OutboxStore | None = None,
+    is_ours: Callable[[], bool] = lambda: True,
 ) -> Notify:
     """The channels of the configuration, and those of users."""
     channels = config.notify.channels
-    return Notify(bus, store, clock, channels, rules=rules, endpoints=endpoints, outbox=outbox)
+    return Notify(
+        bus,
+        store,
+        clock,
+        channels,
+        rules=rules,
+        endpoints=endpoints,
+        outbox=outbox,
+        is_ours=is_ours,
+    )

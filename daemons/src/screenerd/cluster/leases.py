@@ -14,6 +14,11 @@ class Lease(Protocol):
         """Set at the latest when another may have it, by our own clock."""
         ...
 
+    @property
+    def held(self) -> bool:
+        """Whether it is ours now, whatever time has passed unnoticed."""
+        ...
+
     async def release(self) -> None:
         """Lets others have it at once."""
         ...
@@ -22,8 +27,10 @@ class Lease(Protocol):
 class Leases(Protocol):
     """Hands out names."""
 
-    async def acquire(self, name: str, owner: str) -> Lease | None:
+    async def acquire(self, name: str, owner: str, *, reserve: float = 0.0) -> Lease | None:
         """The lease of a name, or `None` while another holds it.
+
+        It is lost `reserve` seconds before another may have it.
 
         Raises:
             NoAnswerError: nobody can say.

@@ -24,6 +24,7 @@ from screenerd.cluster.turns import Turn
 from screenerd.cluster.workers import Job, Workers
 from screenerd.config import Config
 from screenerd.exchange.binance.rest import BinanceRest
+from screenerd.notify.outbox import GRACE_SECONDS
 from screenerd.notify.service import Notify
 from screenerd.notify.spare import SpareOutbox
 from screenerd.persist.service import NAME as PERSIST
@@ -275,7 +276,9 @@ class NotifyPart:
 
     def __post_init__(self) -> None:
         """One at a time delivers: a channel's pace is one process's to keep."""
-        self._turn = Turn(self.here.leases, "notify", self.here.owner, self._work)
+        self._turn = Turn(
+            self.here.leases, "notify", self.here.owner, self._work, reserve=GRACE_SECONDS
+        )
 
     async def _work(self) -> None:
         here = self.here
@@ -283,7 +286,13 @@ class NotifyPart:
         spare = SpareOutbox(here.store, BrokerShelf(here.bus), here.clock)
         await spare.load()
         self._notify = assembly.notify(
-            here.config, here.bus, here.store, here.clock, names, outbox=spare
+            here.config,
+            here.bus,
+            here.store,
+            here.clock,
+            names,
+            outbox=spare,
+            is_ours=lambda: self._turn.held,
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -21,7 +21,11 @@ ASK_SECONDS = 1.0
 
 
 async def held(
-    leases: Leases, names: Callable[[], Awaitable[list[str]]], owner: str
+    leases: Leases,
+    names: Callable[[], Awaitable[list[str]]],
+    owner: str,
+    *,
+    reserve: float = 0.0,
 ) -> tuple[str, Lease]:
     """Waits for the first of some names that nobody holds, and takes it.
 
@@ -29,11 +33,12 @@ async def held(
         leases: hands them out.
         names: what may be taken now, best first; asked each time.
         owner: who takes it.
+        reserve: seconds that it is lost before another may have it.
     """
     while True:
         with contextlib.suppress(NoAnswerError):
             for name in await names():
-                lease = await leases.acquire(name, owner)
+                lease = await leases.acquire(name, owner, reserve=reserve)
                 if lease is not None:
                     log.info("lease taken", name=name)
                     return name, lease
@@ -48,7 +53,13 @@ class Turn:
     """
 
     def __init__(
-        self, leases: Leases, name: str, owner: str, work: Callable[[], Coroutine[Any, Any, None]]
+        self,
+        leases: Leases,
+        name: str,
+        owner: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        reserve: float = 0.0,
     ) -> None:
         """Takes what it needs.
 
@@ -57,20 +68,29 @@ class Turn:
             name: of the lease.
             owner: who takes it.
             work: what is to be done; begun anew each time, cancelled when the lease is lost.
+            reserve: seconds that the work may take to end, once the lease is lost, before another
+                may have it.
         """
         self.active = False
         self._leases, self._name, self._owner, self._work = leases, name, owner, work
+        self._reserve = reserve
+        self._lease: Lease | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the lease is ours now: asked before what cannot be taken back."""
+        return self._lease is not None and self._lease.held
 
     async def run(self) -> None:
         """Waits for its turn, works, and waits again, until cancelled or the work is done."""
         while True:
-            _, lease = await held(self._leases, self._names, self._owner)
-            self.active = True
+            _, lease = await held(self._leases, self._names, self._owner, reserve=self._reserve)
+            self._lease, self.active = lease, True
             try:
                 if await while_held(lease, persistent(self._name, self._work)):
                     return
             finally:
-                self.active = False
+                self._lease, self.active = None, False
                 await lease.release()
 
     async def _names(self) -> list[str]:

@@ -2,8 +2,8 @@
 
 One reader asks the store what is due and hands it to the channels' lanes; each lane sends one
 message at a time, at its own pace, and records what became of every alert before it lets go of it.
-A message that was sent but could not be recorded is recorded later, not sent again. Only a process
-that is killed between the two sends a message twice.
+A message that was sent but could not be recorded is recorded later, not sent again. Only what is on
+its way when a process is killed, or is held up until another has begun, is sent twice.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ POLL_SECONDS = 5.0
 
 GRACE_SECONDS = 3.0
 """What a message on its way is given to end when the loop is cancelled."""
+
+NOT_OURS_SECONDS = 1.0
+"""Until it is asked again whether the outbox is ours; in general `run` is cancelled before."""
 
 _WITHDRAWN = "#withdrawn"
 _log = structlog.get_logger(__name__)
@@ -187,6 +190,7 @@ class Notifier:
         endpoints: Endpoints = PUBLIC,
         deadline: float = DEADLINE,
         random: Random | None = None,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         """Nothing is sent before `run`.
 
@@ -198,6 +202,8 @@ class Notifier:
             endpoints: where Discord and Telegram are; never from a user's configuration.
             deadline: seconds for one HTTP exchange.
             random: spreads the tries.
+            is_ours: whether it is still for this process to send; asked before each message, since
+                a process may stand still for as long as another takes to begin.
         """
         check_names(channels)
         self._store = store
@@ -205,6 +211,7 @@ class Notifier:
         self._open = session_factory
         self._endpoints = endpoints
         self._deadline = deadline
+        self._is_ours = is_ours
         self._random = random or Random()  # noqa: S311  (spreads tries, keeps no secret)
         self._lanes = {
             channel.name: _Lane(channel, Pacer(limits_for(channel))) for channel in channels
@@ -370,6 +377,9 @@ class Notifier:
             wait = lane.pacer.wait(now)
             if wait > 0:
                 await self._clock.sleep(wait)
+                continue
+            if not self._is_ours():
+                await self._clock.sleep(NOT_OURS_SECONDS)
                 continue
             await self._finish(self._attempt(lane, sender, lane.take(now)))
             if lane.overflowed and not lane.waiting:

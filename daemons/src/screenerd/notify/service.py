@@ -50,6 +50,7 @@ class Notify:
         rules: Collection[str] = (),
         endpoints: Endpoints = PUBLIC,
         outbox: OutboxStore | None = None,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         """Takes its ports and channels; subscribes at once, so that no alert is missed.
 
@@ -61,9 +62,12 @@ class Notify:
             rules: the names of all rules.
             endpoints: where Discord and Telegram are.
             outbox: what keeps the outbox, if that is not the store itself.
+            is_ours: whether it is still for this process to send, asked before each message.
         """
         self._rules = set(rules)
-        self.notifier = Notifier(outbox or store, channels, clock, endpoints=endpoints)
+        self.notifier = Notifier(
+            outbox or store, channels, clock, endpoints=endpoints, is_ours=is_ours
+        )
         self._store, self._clock = store, clock
         self._users: dict[str, DiscordChannel] = {}
         self._asking: set[asyncio.Task[None]] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from nats.aio.client import Client
 from nats.errors import Error
 from nats.js.api import KeyValueConfig, RawStreamMsg, StorageType
 from nats.js.errors import (
@@ -49,6 +50,7 @@ class Bucket:
         """
         self._connection, self._name, self._ttl = connection, name, ttl
         self._found: KeyValue | None = None
+        self._client: Client | None = None
 
     async def ask(self, work: Callable[[KeyValue], Awaitable[T]]) -> T:
         """Does something with it, in the time that an acknowledgement may take.
@@ -126,8 +128,9 @@ class Bucket:
         await js.purge_stream(self._stream, subject=subject)
 
     async def _bucket(self) -> KeyValue:
-        if self._found is None:
-            js = await self._connection.ready()
+        js = await self._connection.ready()
+        client = self._connection.client
+        if self._found is None or self._client is not client:
             try:
                 found = await js.key_value(self._name)
             except BucketNotFoundError:
@@ -139,7 +142,7 @@ class Bucket:
                     f"{self._ttl} s: give every process the same, and remove it "
                     f"(`nats kv del {self._name}`) while none runs"
                 )
-            self._found = found
+            self._found, self._client = found, client
         return self._found
 
     @property

@@ -18,7 +18,7 @@ from nats.aio.subscription import Subscription as PassingSubscription
 from nats.errors import Error
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from screenerd.bus.jetstream.check import check
 from screenerd.bus.jetstream.connection import BusCounters, Connection
@@ -42,6 +42,12 @@ VIEWS_AFTER_SECONDS = 0.3
 MOST_VIEWS = 20_000
 """Views that may wait; the oldest of more are left out, as they are for a broker that is away:
 nobody is promised them."""
+
+STREAMS_SECONDS = 60.0
+"""To look at all streams, and make those that are missing, may take so long."""
+
+SERVER_ERROR = 500
+"""From this code on it is the broker that cannot now, and not what was asked that is wrong."""
 
 FOLLOWED_STREAMS = {Stream.CANDLES, Stream.ALERTS}
 """In these a subscriber may begin after what a lasting one has done."""
@@ -98,13 +104,17 @@ class JetStreamBus:
         await self.connection.open()
         try:
             await check(self.connection.version, self.settings)
-            await ensure(await self.connection.ready(), self.settings)
         except BaseException:
             await self.connection.close()
             raise
         await self._group.__aenter__()
         self._running = True
         self._spawn(self.connection.keep())
+        try:
+            await self._make_streams()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         self._spawn(self._keep_streams())
         self._spawn(self._tell_views())
         for subscription in self._subscriptions:
@@ -170,7 +180,7 @@ class JetStreamBus:
         while True:
             js = await self.connection.ready()
             with suppress(Error, OSError, TimeoutError):
-                info = await js.stream_info(Stream.ALERTS)
+                info = await self.connection.answered(js.stream_info(Stream.ALERTS))
                 if info.created is not None:
                     return info.created.isoformat()
             await asyncio.sleep(self.settings.reconnect_seconds)
@@ -261,14 +271,20 @@ class JetStreamBus:
         while True:
             again.clear()
             await self.connection.ready()
+            client = self.connection.client
             made: list[PassingSubscription] = []
-            with suppress(Error, OSError):
-                for kind in subscription.passing:
-                    client = self.connection.client
-                    made.append(await client.subscribe(PASSING[kind], cb=heard))
-                await self.connection.client.flush()
+            try:
+                for subject in (PASSING[kind] for kind in subscription.passing):
+                    made += [await self.connection.answered(client.subscribe(subject, cb=heard))]
+                await self.connection.answered(client.flush())
                 subscription.started.set()
                 await again.wait()
+            except (Error, OSError, TimeoutError):
+                await asyncio.sleep(self.settings.reconnect_seconds)
+            finally:
+                for one in made:
+                    with suppress(Error, OSError, TimeoutError):
+                        await self.connection.answered(one.unsubscribe())
 
     def _view(self, message: CandleBatch | Metrics) -> None:
         self._to_view.append(message)
@@ -294,11 +310,28 @@ class JetStreamBus:
             await self.connection.ready()
             await self._repair()
 
+    async def _make_streams(self) -> None:
+        """Has every stream, however long it takes until the broker can say so."""
+        while True:
+            try:
+                await self._ensure(await self.connection.ready())
+            except (Error, OSError, TimeoutError) as error:
+                if isinstance(error, APIError) and (error.code or 0) < SERVER_ERROR:
+                    raise
+                log.warning("waiting for the streams", told=str(error) or type(error).__name__)
+                await asyncio.sleep(self.settings.reconnect_seconds)
+            else:
+                return
+
+    async def _ensure(self, js: JetStreamContext) -> None:
+        async with self.connection.within(STREAMS_SECONDS):
+            await ensure(js, self.settings)
+
     async def _repair(self) -> None:
         async with self._repairing:
             js = await self.connection.ready()
             try:
-                await ensure(js, self.settings)
+                await self._ensure(js)
             except (Error, OSError, TimeoutError) as error:
                 told = str(error) or type(error).__name__
                 if told != self._streams_trouble:

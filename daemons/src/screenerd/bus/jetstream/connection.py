@@ -1,13 +1,18 @@
-"""The connection to the broker: kept for ever, and what waits for it."""
+"""The connection to the broker: kept for ever, and what waits for it.
+
+A client that has lost its connection is left, and another one is built: left to itself, a client of
+nats-py connects again only once its old socket has taken what was still to be sent, which may be
+never (nats.py issue 671), and tells of the loss only then.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from nats.aio.client import Client
@@ -17,9 +22,17 @@ from nats.js import JetStreamContext
 from screenerd.bus.jetstream.settings import BusSettings
 from screenerd.clock import Clock
 
+T = TypeVar("T")
+
 log = structlog.get_logger("screenerd")
 
 CLOSE_SECONDS = 2
+LOOK_SECONDS = 0.25
+"""Between looks at whether the connection is still there, where the client does not tell."""
+
+CONNECT_TIMES = 4
+"""An attempt to connect may take so many times as long as an acknowledgement."""
+
 PENDING_BYTES = 1_000_000
 """So much may wait to be written before what is not kept is dropped."""
 
@@ -55,7 +68,7 @@ class BusCounters:
 
 @dataclass(slots=True)
 class Connection:
-    """Connects, and connects again without end; builds a new client where one has given up.
+    """Connects, and connects again without end, with another client each time.
 
     Attributes:
         settings: of the bus.
@@ -75,6 +88,7 @@ class Connection:
     why: str = "not connected yet"
     _client: Client | None = None
     _up: asyncio.Event = field(default_factory=asyncio.Event)
+    _lost: asyncio.Event = field(default_factory=asyncio.Event)
     _scopes: set[asyncio.Timeout] = field(default_factory=set)
     _listeners: set[Callable[[], None]] = field(default_factory=set)
     _again: set[Callable[[], None]] = field(default_factory=set)
@@ -103,12 +117,15 @@ class Connection:
         await self._connect()
 
     async def keep(self) -> None:
-        """Builds a new client whenever one has closed itself; until cancelled."""
+        """Connects again whenever the connection is lost; until cancelled."""
         while True:
-            await asyncio.sleep(self.settings.watch_seconds)
-            if self._client is not None and self._client.is_closed:
-                log.warning("the broker's client had closed itself", why=self.why)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._lost.wait()
+            self._lost.clear()
+            if not self.is_up:
                 self._went_down()
+                await _leave(self.client)
                 await self._connect()
                 self.counters.reconnects += 1
 
@@ -118,32 +135,50 @@ class Connection:
             return
         if self._client.is_connected:
             try:
-                await self._client.flush(CLOSE_SECONDS)
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._client.flush(CLOSE_SECONDS)
             except (Error, OSError, TimeoutError) as error:
                 log.warning("not everything was sent", told=_told(error))
         self._up.clear()  # an end that is wanted is no loss
-        # Of a connection that was just lost; uvloop calls that a RuntimeError.
-        with suppress(Error, OSError, RuntimeError):
-            await self._client.close()
+        await _leave(self._client)
 
     async def ready(self) -> JetStreamContext:
         """JetStream, as soon as there is a connection."""
-        await self._up.wait()
-        return self.client.jetstream(timeout=self.settings.ack_seconds)
+        while True:
+            if not self.is_up:
+                self._went_down()
+            if self._up.is_set():
+                return self.client.jetstream(timeout=self.settings.ack_seconds)
+            await self._up.wait()
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:
         """Ends what is inside after so long, or at once when the connection is lost.
 
+        A cancellation that comes together with an answer is not forgotten over that, as it is by
+        `asyncio.wait_for` of Python 3.11, through which the client asks.
+
         Raises:
             TimeoutError: it was not done.
         """
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task is not None else 0
         async with asyncio.timeout(seconds) as scope:
             self._scopes.add(scope)
             try:
                 yield
             finally:
                 self._scopes.discard(scope)
+        if task is not None and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+
+    async def answered(self, work: Awaitable[T]) -> T:
+        """What is asked of the broker, or handed to it, as `within` the time of an acknowledgement.
+
+        Whatever a client that was left has not sent by then it never sends, nor says so.
+        """
+        async with self.within(self.settings.ack_seconds):
+            return await work
 
     def on_loss(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Calls when the connection is lost; what it gives ends that."""
@@ -161,8 +196,8 @@ class Connection:
             self.counters.dropped += 1
             return
         try:
-            await client.publish(subject, payload)
-        except (Error, OSError):
+            await self.answered(client.publish(subject, payload))
+        except (Error, OSError, TimeoutError):
             self.counters.dropped += 1
         else:
             self.counters.passed += 1
@@ -171,29 +206,31 @@ class Connection:
         while True:
             client = Client()
             try:
-                await client.connect(**self._options())
-            except (Error, OSError, TimeoutError) as error:
-                self._tell(error)
-                await asyncio.sleep(self.settings.reconnect_seconds)
+                async with asyncio.timeout(CONNECT_TIMES * self.settings.ack_seconds):
+                    await client.connect(**self._options())
+            except _BROKEN as error:
+                if client.last_error is not error:  # or the client has told of it
+                    self._tell(error)
+                await _leave(client)
+                wait = self.settings.reconnect_seconds
+                await asyncio.sleep(wait * self.random.uniform(0.8, 1.2))
             else:
                 break
         self._client = client
-        await self._came_up()
+        self._came_up()
         for tell in list(self._again):
             tell()
 
     def _options(self) -> dict[str, Any]:
         settings = self.settings
-        wait = settings.reconnect_seconds * self.random.uniform(0.8, 1.2)
+        # Of a cluster the servers tell of each other.
+        found = [] if self._client is None else self._client.discovered_servers
         options = {
-            "servers": list(settings.servers),
+            "servers": [*settings.servers, *(server.geturl() for server in found)],
             "name": self.name,
             "error_cb": self._on_error,
-            "disconnected_cb": self._on_disconnected,
-            "reconnected_cb": self._on_reconnected,
-            "closed_cb": self._on_disconnected,
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": wait,
+            "closed_cb": self._on_closed,
+            "allow_reconnect": False,
             "ping_interval": settings.ping_seconds,
             "max_outstanding_pings": 2,
             "connect_timeout": settings.ack_seconds,
@@ -207,14 +244,12 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         self._tell(error)
 
-    async def _on_disconnected(self) -> None:
-        self._went_down()
+    async def _on_closed(self) -> None:
+        """A client has closed itself: this one, or one that was left a while ago."""
+        if not self.is_up:
+            self._went_down()
 
-    async def _on_reconnected(self) -> None:
-        self.counters.reconnects += 1
-        await self._came_up()
-
-    async def _came_up(self) -> None:
+    def _came_up(self) -> None:
         self.since, self.why = self.clock.now_ms(), ""
         self._up.set()
         log.info("connected to the broker")
@@ -223,6 +258,7 @@ class Connection:
         if not self._up.is_set():
             return
         self._up.clear()
+        self._lost.set()
         self.since = self.clock.now_ms()
         self.why = self.why or "the connection was lost"
         log.warning("the broker is gone", why=self.why)
@@ -242,6 +278,24 @@ class Connection:
         if told != self.why:
             log.warning("broker", told=told)
         self.why = told
+
+
+_BROKEN = (Error, OSError, RuntimeError, TimeoutError, ValueError)
+"""What comes of a connection that breaks: uvloop calls that a RuntimeError, and what is not the
+broker's protocol is a ValueError."""
+
+
+async def _leave(client: Client) -> None:
+    """Closes a client, and its socket without waiting until that has taken what was to be sent.
+
+    The client has no way to say the latter, and a loop of uvloop does not close before its sockets.
+    """
+    with suppress(*_BROKEN):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()
+    writer = getattr(client._transport, "_io_writer", None)
+    if isinstance(writer, asyncio.StreamWriter):
+        writer.transport.abort()
 
 
 def _told(error: BaseException) -> str:

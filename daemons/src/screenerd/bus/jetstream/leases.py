@@ -3,6 +3,9 @@
 A holder renews its lease before it runs out. It counts from before it asked, the broker from when
 it stored that, so a holder that is frozen or cut off knows that it has lost its lease no later than
 anybody else can get it.
+
+That is so as long as clocks go: the holder's stands still while its machine is suspended, until it
+has asked again, and a broker whose clock is put forward lets leases run out so much sooner.
 """
 
 from __future__ import annotations
@@ -159,8 +162,13 @@ class Leases:
             await lease.release()
         await self._group.__aexit__(*error)
 
-    async def acquire(self, name: str, owner: str) -> Lease | None:
+    async def acquire(self, name: str, owner: str, *, reserve: float = 0.0) -> Lease | None:
         """A lease of a name that nobody holds, or whose holder let it run out.
+
+        Args:
+            name: which.
+            owner: who takes it.
+            reserve: seconds that it is to be told lost before anybody else can have it.
 
         Raises:
             NoAnswerError: the broker did not answer.
@@ -170,9 +178,8 @@ class Leases:
         revision = await self._records.create(name, value)
         if revision is None:
             return None
-        lease = Lease(
-            name, owner, revision, value, sent + self._ttl, self._ttl, self._records, self._clock
-        )
+        ttl = self._ttl - reserve
+        lease = Lease(name, owner, revision, value, sent + ttl, ttl, self._records, self._clock)
         if not lease.held:
             return None
         self._held.add(lease)
@@ -195,7 +202,8 @@ class JetStreamRecords:
         """The revision of a new record; `None` if there is one."""
         try:
             return await self._bucket.ask(lambda bucket: bucket.create(name, value))
-        except KeyWrongLastSequenceError:
+        except (KeyWrongLastSequenceError, KeyNotFoundError):
+            # There is one; not found if it runs out while the client looks whether it was removed.
             return None
 
     async def update(self, name: str, value: bytes, revision: int) -> int | None:

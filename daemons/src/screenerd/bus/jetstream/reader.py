@@ -39,6 +39,9 @@ REQUEST_BYTES = 2 * 1024 * 1024
 """So much is asked for at once: the broker cuts the connection of who lets more wait than it holds,
 and a process has a reader for each of its shards."""
 
+OPEN_SECONDS = 60.0
+"""All that is asked before the first message may take so long."""
+
 IDLE_SECONDS = 60.0
 """After so long without its subscriber the broker forgets a consumer that is not lasting."""
 
@@ -116,7 +119,8 @@ class Reader(ABC):
         while not self._ended:
             try:
                 js = await self.connection.ready()
-                await self._open(js)
+                async with self.connection.within(OPEN_SECONDS):
+                    await self._open(js)
                 self.begun.set()
                 why = await self._read(js, backoff)
             except (Error, OSError, TimeoutError) as error:
@@ -175,7 +179,8 @@ class Reader(ABC):
                 if pull.next_number > 1:
                     backoff.succeeded()
 
-        pull.subscription = await self.connection.client.subscribe(pull.inbox, cb=heard)
+        connection, client = self.connection, self.connection.client
+        pull.subscription = await connection.answered(client.subscribe(pull.inbox, cb=heard))
         watch = asyncio.create_task(self._watch(js, pull))
         try:
             while not pull.broken:
@@ -185,8 +190,8 @@ class Reader(ABC):
             watch.cancel()
             forget()
             self._pull = None
-            with suppress(Error, OSError):
-                await pull.subscription.unsubscribe()
+            with suppress(Error, OSError, TimeoutError):
+                await connection.answered(pull.subscription.unsubscribe())
         return pull.broken
 
     @property
@@ -206,7 +211,8 @@ class Reader(ABC):
             "idle_heartbeat": int(SIGN_SECONDS * 1e9),
         }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self._consumer}"
-        await self.connection.client.publish(subject, orjson.dumps(request), pull.inbox)
+        asking = self.connection.client.publish(subject, orjson.dumps(request), pull.inbox)
+        await self.connection.answered(asking)
 
     async def _wait(self, pull: _Pull) -> None:
         """Until something is heard; with nothing to ask for, until there is room."""
@@ -245,7 +251,7 @@ class Reader(ABC):
             before = self.last
             await asyncio.sleep(self.connection.settings.watch_seconds)
             try:
-                info = await js.consumer_info(self.stream, self._consumer)
+                info = await self.connection.answered(js.consumer_info(self.stream, self._consumer))
             except NotFoundError:
                 pull.broke("the consumer is gone")
                 return
@@ -343,8 +349,8 @@ class LastingReader(Reader):
             await asyncio.sleep(self.connection.settings.redeliver_seconds / 3)
             for msg in list(self._held.values()):
                 if self.connection.is_up:
-                    with suppress(Error, OSError):
-                        await msg.in_progress()
+                    with suppress(Error, OSError, TimeoutError):
+                        await self.connection.answered(msg.in_progress())
 
     async def done(self, sequence: int) -> None:
         """A message has been dealt with: it comes no more."""
@@ -362,8 +368,8 @@ class LastingReader(Reader):
     async def _ack(self, msg: Msg) -> None:
         """Without a connection the message comes again, and is acknowledged then."""
         if self.connection.is_up:
-            with suppress(Error, OSError):
-                await self.connection.client.publish(msg.reply)
+            with suppress(Error, OSError, TimeoutError):
+                await self.connection.answered(self.connection.client.publish(msg.reply))
 
     def _forget(self) -> None:
         self._held.clear()
