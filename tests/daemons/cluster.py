@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ import aiohttp
 import psycopg
 from killing import Left, Promise, SharedClock
 from nats_server import NatsServer
+from ports import free_port
 from postgres_server import Postgres
 from rig import START_MS
 from store_values import journalled
@@ -34,14 +34,6 @@ ROLE = Path(__file__).with_name("clustered.py")
 ROLES = ("ingest", "screen", "persist", "notify", "serve")
 SECONDS = 120.0
 """What is not so after that long never will be."""
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @dataclass(eq=False)
@@ -197,6 +189,20 @@ class Cluster:
             return False
         minute = until - MINUTE_MS
         return len(newest) == len(self.market.contracts) and min(newest.values()) >= minute
+
+    async def judged(self, until: int) -> bool:
+        """Whether every symbol's alerts that are raised by then are stored.
+
+        They come in order, so one that is raised every minute shows it. Where a minute was lost
+        it is not raised for a while: then a later one shows it.
+        """
+        try:
+            async with self.store() as store:
+                alerts = await store.alerts(until)
+        except StoreError:
+            return False
+        symbols = {one.symbol for one in alerts if one.rule == "every_minute"}
+        return symbols == {one.symbol for one in self.market.contracts}
 
     async def promise(self, until: int) -> Promise:
         """What the store has to hold by the end."""

@@ -12,7 +12,6 @@ import platform
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -21,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from ports import free_port as free_port  # benches take it from here
 
 from screenerd.bus.jetstream.check import OLDEST
 
@@ -36,6 +36,8 @@ PACKAGES = {
 }
 CACHE = Path(__file__).parents[2] / ".pytest_cache" / "nats-server"
 START_SECONDS = 20.0
+STOP_SECONDS = 60.0
+"""It writes what it holds, on a disk that others use too."""
 
 
 def version_of(binary: str | Path) -> tuple[int, ...]:
@@ -95,13 +97,6 @@ def binary() -> Path:
         if os.environ.get("CI") or os.environ.get("NOX"):
             pytest.fail(why)
         pytest.skip(why)
-
-
-def free_port() -> int:
-    """A port that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(slots=True)
@@ -165,7 +160,7 @@ class NatsServer:
 
     def _wait(self) -> None:
         if self._process is not None:
-            self._process.wait(START_SECONDS)
+            self._process.wait(STOP_SECONDS)
             self._process = None
 
     def _answers(self) -> bool:

@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from ports import free_port
 
 USER = "postgres"
 SECONDS = 30.0
@@ -84,6 +84,7 @@ class Postgres:
     def kill(self) -> None:
         """As a power cut would end it, all its processes at once."""
         assert self.process is not None
+        self._hold()
         children = self._children()
         self.process.kill()
         for pid in children:  # each leads a group of its own
@@ -105,8 +106,7 @@ class Postgres:
 
     def stand_still(self) -> None:
         """Stops all of its processes; who is connected waits, and who connects."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        self._hold()
         self.freeze("")
 
     def go_on(self) -> None:
@@ -114,6 +114,15 @@ class Postgres:
         assert self.process is not None
         for pid in (*self._children(), self.process.pid):
             os.kill(pid, signal.SIGCONT)
+
+    def _hold(self) -> None:
+        """Stops the first of its processes, so that it starts no more of them."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        end = time.monotonic() + SECONDS
+        while _state(self.process.pid) not in "TZ":
+            assert time.monotonic() < end
+            time.sleep(0.001)
 
     def _children(self) -> list[int]:
         assert self.process is not None
@@ -149,10 +158,7 @@ class Postgres:
                 cwd="/",
                 stdout=subprocess.DEVNULL,
             )
-            with socket.socket() as one:
-                one.bind(("127.0.0.1", 0))
-                port = one.getsockname()[1]
-            server = cls(folder, port, options)
+            server = cls(folder, free_port(), options)
             try:
                 server.start()
                 yield server
@@ -170,8 +176,12 @@ def _title(pid: int) -> str:
 
 
 def _lives(pid: int) -> bool:
+    return _state(pid) != "Z"
+
+
+def _state(pid: int) -> str:
+    """As the system tells it: "T" of one that is stopped, "Z" of one that has ended."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
+        return "Z"

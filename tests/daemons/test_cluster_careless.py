@@ -54,6 +54,8 @@ async def struck(folder: Path, careless: str) -> Findings:
         await it.well()
         until = next_minute(it, 2)
         await it.until(partial(it.complete, until))
+        await it.until(partial(it.judged, until))
+        await it.clock.sleep(60)
         await it.end()
         return compare(await it.left(), it.market, RULES, await it.promise(until))
 

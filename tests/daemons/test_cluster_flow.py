@@ -73,11 +73,14 @@ async def test_every_role_alone_gives_what_one_process_gives(tmp_path: Path) -> 
         async with listening(it) as client:
             until = next_minute(it, 10)
             await it.until(lambda: it.complete(until))
+            await it.until(lambda: it.judged(until))
             status, told = await it.get("/api/alerts?limit=1000")
             assert status == 200
             metrics = (await it.get("/api/metrics"))[1]
             assert {one["symbol"] for one in metrics} == {one.symbol for one in it.market.contracts}
             heard = Counter(client.heard)
+            # What is told by now is stored before the roles are told to end.
+            await asyncio.sleep(it.clock.real(60))
         await it.end()
         promise, left = await it.promise(until), await it.left()
     is_right(left, it, promise)
@@ -115,6 +118,7 @@ async def test_workers_become_more_and_fewer_and_one_dies(tmp_path: Path) -> Non
                 await it.well()
             until = next_minute(it, 2)
             await it.until(lambda: it.complete(until))
+            await it.until(lambda: it.judged(until))
             await asyncio.sleep(it.clock.real(60))
             heard = Counter(client.heard)
         await it.end()

@@ -15,7 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 from databases import empty
-from nats_server import NatsServer, free_port
+from nats_server import NatsServer
+from ports import free_port
 from scripted import MemoryStore
 
 from screenerd.bus.jetstream.bus import JetStreamBus

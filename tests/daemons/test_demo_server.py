@@ -449,7 +449,7 @@ async def test_the_stream_too_many_ends_the_connection() -> None:
 
 @pytest.mark.asyncio
 async def test_the_server_pings_and_cuts_who_does_not_answer() -> None:
-    limits = Limits(ping_every=30, pong_within=90)
+    limits = Limits(ping_every=300, pong_within=900)
     async with running(limits=limits) as client:
         patient = await client.open(autoping=True)
         mute = await client.open(autoping=False)

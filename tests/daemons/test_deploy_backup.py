@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -110,7 +111,7 @@ def test_a_file_that_is_written_comes_back_whole(tmp_path: Path) -> None:
     source, stop, begun = tmp_path / "store.db", threading.Event(), threading.Event()
 
     def write() -> None:
-        with sqlite3.connect(source, isolation_level=None) as connection:
+        with closing(sqlite3.connect(source, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(TABLE)
             at = 0
@@ -131,9 +132,9 @@ def test_a_file_that_is_written_comes_back_whole(tmp_path: Path) -> None:
     target = tmp_path / "restored.db"
     restored = _run("restore.sh", saved.stdout.strip(), target)
     assert restored.returncode == 0, restored.stderr
-    with sqlite3.connect(target) as connection:
+    with closing(sqlite3.connect(target)) as connection:
         rows = connection.execute("SELECT time, half FROM candles ORDER BY time").fetchall()
-    with sqlite3.connect(source) as connection:
+    with closing(sqlite3.connect(source)) as connection:
         written = connection.execute("SELECT time, half FROM candles ORDER BY time").fetchall()
     assert rows == written[: len(rows)]
     assert rows

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,10 @@ from screenerd.store.sqlite import SqliteStore
 SYMBOLS = 6
 SPEED = 120.0
 STOP_SECONDS = 5.0
-"""A daemon that is asked to stop has stopped after so long."""
+"""A daemon that begins to stop has stopped after so long: its own stages take 4 at most."""
+
+END_SECONDS = 15.0
+"""After so long its process is gone: files were synced and closed, and the interpreter ended."""
 
 
 @pytest.fixture
@@ -86,15 +90,23 @@ async def child_of(starting: Any) -> AsyncIterator[Child]:
 # Signals.
 
 
-async def stopped(child: Child, *signals: signal.Signals) -> float:
-    """Asks a process to stop; gives how long that took."""
+async def stopped(child: Child, *signals: signal.Signals) -> None:
+    """Asks a process to stop, and looks how long that takes."""
     began = time.monotonic()
     child.signal(*signals)
     code = await child.ended()
     took = time.monotonic() - began
     assert code == 0, (code, child.other)
     assert child.other == []
-    return took
+    assert took < END_SECONDS, f"ended after {took:.1f} s"
+    began_at, stopped_at = (told_at(child, name) for name in ("stopping", "stopped"))
+    assert (stopped_at - began_at).total_seconds() < STOP_SECONDS, (began_at, stopped_at)
+
+
+def told_at(child: Child, name: str) -> datetime:
+    """When it told the only event of a name."""
+    [event] = child.named(name)
+    return datetime.fromisoformat(event["timestamp"])
 
 
 @pytest.mark.asyncio
@@ -106,8 +118,7 @@ async def test_asked_to_stop_under_load_it_stops_soon_and_keeps_everything(
     async with child_of(Child.up(db, "--speed", SPEED, *options)) as first:
         await first.tells("status")  # every symbol has its day by then
         await first.tells("alert", 100)
-        took = await stopped(first, signal.SIGTERM)
-    assert took < STOP_SECONDS, f"stopped after {took:.1f} s"
+        await stopped(first, signal.SIGTERM)
     told = first.named("stopped")[0]
     found = await verdict(db, market)
     assert found.wrong == []
@@ -118,8 +129,7 @@ async def test_asked_to_stop_under_load_it_stops_soon_and_keeps_everything(
     async with child_of(Child.up(db, "--speed", 4 * SPEED, *options)) as second:
         await second.until(lambda: set(second.alerts) - found.alerts, "a new alert")
         assert not state.exists()
-        took = await stopped(second, signal.SIGTERM)
-    assert took < STOP_SECONDS, f"stopped after {took:.1f} s"
+        await stopped(second, signal.SIGTERM)
     assert not any("rebuilding" in event["event"] for event in second.events)
     assert not found.alerts & set(second.alerts)
     again = await verdict(db, market)
@@ -167,10 +177,8 @@ async def test_signals_at_any_time_end_it_cleanly(name: str, db: Path, rules: Pa
         Child.up(db, "--speed", SPEED, "--symbols", symbols, "--rules", rules)
     ) as child:
         await child.until(lambda: condition(child), told)
-        took = await stopped(child, *signals)
+        await stopped(child, *signals)
     assert bool(child.named("status")) != ("warm-up" in name)
-    assert child.named("stopped")
-    assert took < STOP_SECONDS, f"stopped after {took:.1f} s"
     assert integrity(db) == ["ok"]
     async with SqliteStore(db, SystemClock()) as store:
         alerts = await store.alerts(0)
@@ -363,7 +371,9 @@ async def test_cancelled_at_any_moment_it_ends_and_leaves_nothing(tmp_path: Path
     chance = random.Random(30)
     phases: list[str] = []
     async with here(2, 240.0) as there:
-        for number in range(30):
+        for number in range(30 + MORE_TRIES):
+            if number >= 30 and {*phases} == CANCELLED_WHEN:
+                break
             # Every other one finds what those before have left.
             db = tmp_path / (f"{number}.db" if number % 2 else "a.db")
             ready: asyncio.Future[Roles] = asyncio.get_running_loop().create_future()
@@ -372,15 +382,21 @@ async def test_cancelled_at_any_moment_it_ends_and_leaves_nothing(tmp_path: Path
                 for _ in range(round(2 ** chance.uniform(0, 8))):
                     await asyncio.sleep(0)
             else:
-                await asyncio.sleep(chance.uniform(0.0, 0.5))
+                # On a slow machine it takes longer until anything is followed.
+                await asyncio.sleep(chance.uniform(0.0, 0.5 if number < 30 else 5.0))
             phases.append(phase_of(ready))
             task.cancel()
-            done, _ = await asyncio.wait([task], timeout=STOP_SECONDS)
+            done, _ = await asyncio.wait([task], timeout=END_SECONDS)
             assert done, f"{number}: still runs, cancelled when {phases[-1]}"
             assert task.cancelled(), f"{number}: {task}"
             assert ours() == []
             await gave_back(db)
-    assert {*phases} == {"assembling", "warming up", "following"}, phases
+    assert {*phases} == CANCELLED_WHEN, phases
+
+
+CANCELLED_WHEN = {"assembling", "warming up", "following"}
+MORE_TRIES = 30
+"""As long as one of the phases was not hit by chance."""
 
 
 def phase_of(ready: asyncio.Future[Roles]) -> str:

@@ -49,7 +49,7 @@ class Bench:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Takes what comes until a condition holds."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 while not self.batches.queue.empty():
                     message = self.batches.queue.get_nowait()

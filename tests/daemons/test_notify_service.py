@@ -50,7 +50,7 @@ async def notifying(
         task = asyncio.create_task(Notify(bus, store, clock, channels).run())
         yield bus, store
         await bus.close()
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=60)
         task.result()
 
 
@@ -163,7 +163,7 @@ async def test_a_user_is_told_where_and_of_what_the_user_chose(tmp_path: Path) -
         await told(5, "big_bull_60m")
         await until_got("3", 1)
         await bus.close()
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=60)
         task.result()
     counts = Counter(target.paths())
     assert counts == {
@@ -179,7 +179,7 @@ async def end_once_told(target: FakeTarget, bus: MemoryBus, task: asyncio.Task[N
         while not target.got:
             await asyncio.sleep(0.01)
     await bus.close()
-    await asyncio.wait({task}, timeout=5)
+    await asyncio.wait({task}, timeout=60)
     task.result()
 
 
@@ -291,7 +291,7 @@ async def test_users_that_are_not_known_yet_miss_nothing(
         assert len(await store.dead("removed")) == 1
         assert await store.dead(user) == []
         await bus.close()
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=60)
         task.result()
     text = b"".join(got.body for got in target.got if got.path.startswith("/api")).decode()
     assert text.count("Big Bull 60m") >= 3

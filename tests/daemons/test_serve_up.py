@@ -85,6 +85,7 @@ async def test_alerts_come_as_they_are_raised_until_their_rule_is_off(tmp_path: 
                 change = {"enabled": False}
                 async with http.put(f"{url}/api/rules/{rule['name']}", json=change) as answer:
                     assert answer.status == 200
+            await rig.minutes(1)  # what was judged meanwhile is known
             judged = rig.roles.screen.status.candles
             before = rig.roles.screen.status.alerts
             await rig.minutes(20)

@@ -292,9 +292,13 @@ async def halting(url: str, behind: bytes, between: Callable[[], Awaitable[None]
 
 
 async def somebody_waits(url: str) -> None:
-    """Until a statement is kept from what another one holds."""
+    """Until a statement in this database is kept from what another one holds."""
+    waiting = (
+        "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE NOT granted AND datname = current_database()"
+    )
     async with asyncio.timeout(10):
-        while not ask(url, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+        while not ask(url, waiting):
             await asyncio.sleep(0.01)
 
 
@@ -308,7 +312,7 @@ async def test_a_day_that_changes_while_it_is_ordered_is_ordered_the_next_time(
     async def come_late() -> None:
         assert len(await store.page("x", "A", YESTERDAY, None, 10)) == 4
         late = of_yesterday("A", 4 if change == "new" else 0)
-        async with asyncio.timeout(2):  # nobody is held up
+        async with asyncio.timeout(20):  # nobody is held up
             await store.write(batch(replace(late, close=99.0, source="rest")))
         if change == "gone":
             with psycopg.connect(url, autocommit=True) as other:
@@ -708,8 +712,8 @@ async def test_a_lock_that_somebody_holds_is_waited_for(
 
 
 async def test_a_query_that_takes_too_long_is_ended(url: str) -> None:
-    async with opened(url, longest=0.2) as store:
-        with pytest.raises(StoreError, match=r"took more than 0\.2 s"):
+    async with opened(url, longest=2) as store:
+        with pytest.raises(StoreError, match="took more than 2 s"):
             await store._readers.run(lambda c: c.execute("SELECT pg_sleep(30)"))
         assert await store.newest("x") == {}
 

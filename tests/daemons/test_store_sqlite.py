@@ -63,13 +63,13 @@ def opened(path: Path, **options: Any) -> SqliteStore:
 async def test_the_loop_goes_on_while_the_disk_hangs(path: Path) -> None:
     disk = Disk()
     async with opened(path, connect=disk.connect) as store:
-        disk.delay = 0.5
+        disk.delay = 3.0
         writing = asyncio.create_task(store.write(batch(candle())))
         turns = 0
         while not writing.done():
             began = time.monotonic()
             await asyncio.sleep(0)
-            assert time.monotonic() - began < 0.25
+            assert time.monotonic() - began < 1.5
             turns += 1
         await writing
         assert turns > 100
@@ -220,7 +220,7 @@ async def test_a_commit_that_hangs_is_told(path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(group, "_HANGS_AFTER", 0.05)
     disk = Disk()
     async with opened(path, connect=disk.connect) as store:
-        disk.delay = 0.5
+        disk.delay = 3.0
         writing = asyncio.create_task(store.write(batch(candle())))
         await until(lambda: store.health.state == "down")
         assert "no commit for" in (store.health.error or "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import aiohttp
 import polars as pl
 import pytest
+from ports import free_port
 from served import Served, serving
 from textual.geometry import Region
 from textual.pilot import Pilot
@@ -333,9 +333,7 @@ async def test_it_quits_and_leaves_nobody_connected(tmp_path: Path, keys: list[s
 
 
 async def test_without_a_service_it_says_what_to_start(tmp_path: Path) -> None:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     async with showing(f"http://127.0.0.1:{port}", wait=3600) as shown:
         await shown.until_told("`screenerd up`")
         assert f"http://127.0.0.1:{port}" in shown.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from ports import free_port
 from proxy import proxied
 from pydantic import SecretStr
 from served import SYMBOLS, an_alert, serving
@@ -77,13 +77,6 @@ async def following(
             assert not task.done(), "it never ends by itself"
             task.cancel()
             await asyncio.wait({task})
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 async def test_everything_that_is_known_is_there(tmp_path: Path) -> None:
