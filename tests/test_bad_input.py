@@ -1121,7 +1121,9 @@ def test_fuzz_of_bars_and_alerts(table: pa.Table, timeframe: Literal["5m", "4h",
         alerts = alerts.append_column("rule", table["symbol"])
     bars = table
     if "open_time" in table.column_names and table["open_time"].type == pa.int64():
-        times = [time and time - time % 86_400_000 for time in table["open_time"].to_pylist()]
+        least = -(1 << 63)  # of which no day begins
+        given = table["open_time"].to_pylist()
+        times = [time and max(least, time - time % 86_400_000) for time in given]
         place = table.column_names.index("open_time")
         bars = table.set_column(place, "open_time", pa.array(times, pa.int64()))
     calls: list[Callable[[Engine], object]] = [

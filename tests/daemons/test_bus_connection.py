@@ -14,8 +14,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import orjson
 import pytest
 import uvloop
 from nats.js import JetStreamContext
@@ -27,6 +29,7 @@ from test_bus_jetstream import until
 from screenerd.bus.jetstream import bus as module
 from screenerd.bus.jetstream import streams
 from screenerd.bus.jetstream.bus import JetStreamBus
+from screenerd.bus.jetstream.connection import BusCounters, Connection
 from screenerd.bus.jetstream.encode import Outgoing
 from screenerd.bus.jetstream.settings import BusSettings
 from screenerd.clock import SystemClock
@@ -160,13 +163,17 @@ def test_a_broker_that_greets_and_hangs_up_is_asked_again(server: NatsServer) ->
     run(work)
 
 
-def test_who_is_cancelled_while_the_broker_answers_ends(server: NatsServer) -> None:
+@pytest.mark.parametrize("there_is_one", [True, False])
+def test_who_is_cancelled_while_the_broker_answers_ends(
+    server: NatsServer, there_is_one: bool
+) -> None:
     """A worker that has lost its lease would go on, beside the one that has it."""
 
     async def work() -> None:
         async with JetStreamBus(settings(server), SystemClock()) as bus:
             scale = Scale(bus, 1)
-            await scale.set(1)
+            if there_is_one:  # or each answer is an error
+                await scale.set(1)
 
             async def ask() -> None:
                 while await scale.workers() > 0:
@@ -178,6 +185,80 @@ def test_who_is_cancelled_while_the_broker_answers_ends(server: NatsServer) -> N
                 asking.cancel()
                 await asyncio.wait({asking}, timeout=SECONDS / 2)
                 assert asking.cancelled()
+
+    run(work)
+
+
+def test_who_is_cancelled_while_a_socket_is_stuck_ends(server: NatsServer) -> None:
+    async def work() -> None:
+        async with JetStreamBus(settings(server), SystemClock()) as bus:
+            server.signal(signal.SIGSTOP)
+            tasks = [asyncio.create_task(bus._publisher.put([one])) for one in MANY * 2]
+            await asyncio.sleep(1)
+            for task in tasks:
+                task.cancel()
+            _, left = await asyncio.wait(tasks, timeout=10)
+            assert not left
+
+    run(work)
+
+
+@dataclass
+class Greeter:
+    """A broker that says which others there are, and answers no more than a client has to know."""
+
+    others: list[str] = field(default_factory=list)
+    clients: list[asyncio.StreamWriter] = field(default_factory=list)
+    url: str = ""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listens meanwhile."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield
+        server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Ends its connections."""
+        for writer in self.clients:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients.append(writer)
+        told = {"server_id": "x", "version": "2.10.27", "max_payload": 1_000_000, "headers": True}
+        told["connect_urls"] = self.others
+        writer.write(b"INFO " + orjson.dumps(told) + b"\r\n")
+        with suppress(OSError):
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+
+
+def _again(connection: Connection, times: int) -> bool:
+    return connection.counters.reconnects >= times
+
+
+def test_servers_that_others_have_told_of_are_not_forgotten() -> None:
+    async def work() -> None:
+        first, *others = (Greeter(), Greeter(), Greeter())
+        async with others[0].listening(), others[1].listening():
+            async with first.listening():
+                first.others[:] = [one.url for one in others]
+                base = {"servers": f"nats://{first.url}", "monitor": None, "reconnect_seconds": 0.1}
+                connection = Connection(
+                    BusSettings.model_validate(base), "test", SystemClock(), BusCounters()
+                )
+                await connection.open()
+                keeping = asyncio.create_task(connection.keep())
+            # The only one it was told of at the beginning is gone for good.
+            for times in range(1, 5):
+                await until(partial(_again, connection, times))
+                for one in others:
+                    one.cut()
+            keeping.cancel()
+            await connection.close()
 
     run(work)
 

@@ -316,7 +316,7 @@ class JetStreamBus:
             try:
                 await self._ensure(await self.connection.ready())
             except (Error, OSError, TimeoutError) as error:
-                if isinstance(error, APIError) and (error.code or 0) < SERVER_ERROR:
+                if isinstance(error, APIError) and (error.code or SERVER_ERROR) < SERVER_ERROR:
                     raise
                 log.warning("waiting for the streams", told=str(error) or type(error).__name__)
                 await asyncio.sleep(self.settings.reconnect_seconds)

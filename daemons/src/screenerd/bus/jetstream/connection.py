@@ -155,20 +155,25 @@ class Connection:
     async def within(self, seconds: float) -> AsyncIterator[None]:
         """Ends what is inside after so long, or at once when the connection is lost.
 
-        A cancellation that comes together with an answer is not forgotten over that, as it is by
-        `asyncio.wait_for` of Python 3.11, through which the client asks.
+        A cancellation that comes together with an answer, or with an error, is not forgotten over
+        that, as it is by `asyncio.wait_for` of Python 3.11, through which the client asks.
 
         Raises:
             TimeoutError: it was not done.
         """
         task = asyncio.current_task()
         cancelled = task.cancelling() if task is not None else 0
-        async with asyncio.timeout(seconds) as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
+        try:
+            async with asyncio.timeout(seconds) as scope:
+                self._scopes.add(scope)
+                try:
+                    yield
+                finally:
+                    self._scopes.discard(scope)
+        except Exception as error:
+            if task is not None and task.cancelling() > cancelled:
+                raise asyncio.CancelledError from error
+            raise
         if task is not None and task.cancelling() > cancelled:
             raise asyncio.CancelledError
 
@@ -209,11 +214,11 @@ class Connection:
                 async with asyncio.timeout(CONNECT_TIMES * self.settings.ack_seconds):
                     await client.connect(**self._options())
             except _BROKEN as error:
-                if client.last_error is not error:  # or the client has told of it
+                # The client has told of what it has tried until its time was over.
+                if client.last_error is None:
                     self._tell(error)
                 await _leave(client)
-                wait = self.settings.reconnect_seconds
-                await asyncio.sleep(wait * self.random.uniform(0.8, 1.2))
+                await asyncio.sleep(self._wait())
             else:
                 break
         self._client = client
@@ -221,16 +226,22 @@ class Connection:
         for tell in list(self._again):
             tell()
 
+    def _wait(self) -> float:
+        """Between attempts to connect, seconds."""
+        return self.settings.reconnect_seconds * self.random.uniform(0.8, 1.2)
+
     def _options(self) -> dict[str, Any]:
         settings = self.settings
         # Of a cluster the servers tell of each other.
-        found = [] if self._client is None else self._client.discovered_servers
+        found = [] if self._client is None else self._client.servers
+        servers = [*settings.servers, *(server.geturl() for server in found)]
         options = {
-            "servers": [*settings.servers, *(server.geturl() for server in found)],
+            "servers": list(dict.fromkeys(servers)),
             "name": self.name,
             "error_cb": self._on_error,
             "closed_cb": self._on_closed,
             "allow_reconnect": False,
+            "reconnect_time_wait": self._wait(),  # while nobody listens, it tries again as well
             "ping_interval": settings.ping_seconds,
             "max_outstanding_pings": 2,
             "connect_timeout": settings.ack_seconds,
@@ -290,9 +301,12 @@ async def _leave(client: Client) -> None:
 
     The client has no way to say the latter, and a loop of uvloop does not close before its sockets.
     """
-    with suppress(*_BROKEN):
+    with suppress(*_BROKEN, AssertionError):  # of one that was never begun
         async with asyncio.timeout(CLOSE_SECONDS):
             await client.close()
+    for subscription in client._subs.values():
+        if subscription._wait_for_msgs_task is not None:
+            subscription._wait_for_msgs_task.cancel()
     writer = getattr(client._transport, "_io_writer", None)
     if isinstance(writer, asyncio.StreamWriter):
         writer.transport.abort()

@@ -171,7 +171,6 @@ class Reader(ABC):
     async def _read(self, js: JetStreamContext, backoff: Backoff) -> str:
         """Reads until something is odd; says what."""
         pull = self._pull = _Pull(self.connection.client.new_inbox())
-        forget = self.connection.on_loss(lambda: pull.broke("the connection was lost"))
 
         async def heard(msg: Msg) -> None:
             if not pull.broken:
@@ -181,6 +180,7 @@ class Reader(ABC):
 
         connection, client = self.connection, self.connection.client
         pull.subscription = await connection.answered(client.subscribe(pull.inbox, cb=heard))
+        forget = connection.on_loss(lambda: pull.broke("the connection was lost"))
         watch = asyncio.create_task(self._watch(js, pull))
         try:
             while not pull.broken:
@@ -350,7 +350,9 @@ class LastingReader(Reader):
             for msg in list(self._held.values()):
                 if self.connection.is_up:
                     with suppress(Error, OSError, TimeoutError):
-                        await self.connection.answered(msg.in_progress())
+                        await self.connection.answered(
+                            self.connection.client.publish(msg.reply, Msg.Ack.Progress)
+                        )
 
     async def done(self, sequence: int) -> None:
         """A message has been dealt with: it comes no more."""
