@@ -549,6 +549,22 @@ async def test_a_risk_is_accepted_in_its_words_only() -> None:
         BusSettings(at_risk="yes")
 
 
+@pytest.mark.parametrize(
+    ("servers", "told"),
+    [
+        ("", "names no server"),
+        ("localhost:4222", "as nats://host:port"),
+        ("nats://localhost:99999", "Port out of range 0-65535"),
+        ("nats://localhost:port", "Port could not be cast"),
+        ("nats://me:secret@localhost", "bus.user and bus.password"),
+    ],
+)
+async def test_a_server_that_cannot_be_one_is_told(servers: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told) as refused:
+        BusSettings.model_validate({"servers": servers})
+    assert "servers" in str(refused.value)
+
+
 async def test_no_secret_is_in_what_settings_show() -> None:
     settings = BusSettings(token=SecretStr("hidden"), password=SecretStr("hidden"))
     assert "hidden" not in repr(settings)

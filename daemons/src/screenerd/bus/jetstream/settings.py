@@ -109,7 +109,7 @@ class BusSettings(BaseModel):
             parts = urlsplit(server)
             if parts.scheme not in {"nats", "tls"} or not parts.hostname:
                 raise ValueError("a server is told as nats://host:port, or tls://host:port")
-            _ = parts.port  # or it says what is wrong with it
+            _ = parts.port  # says itself what is wrong with one
             if parts.username or parts.password:
                 raise ValueError("who one is goes into bus.user and bus.password, or bus.token")
         return servers
