@@ -188,3 +188,20 @@ async def test_pages_of_the_journal_that_others_ask_for_as_well_leave_nothing_ou
     for own, told in zip(parts, found, strict=True):
         assert told == [one for one in past.candles if one.symbol in own]
     assert [asked for *_, asked, after, _ in past.read if after == 0] == ["ABCD"], "read together"
+
+
+async def test_who_is_at_another_page_gets_that_one(past: SlowPast, together: Together) -> None:
+    past.candles = [candle(symbol, minute) for minute, symbol in enumerate("ABABAB")]
+
+    def ask(symbols: Sequence[str], after: int) -> Callable[[], Any]:
+        return lambda: together.journal("x", 0, FOREVER, symbols=symbols, after=after, limit=2)
+
+    asked = [await begun(ask("A", 0)), await begun(ask("B", 4)), await begun(ask("A", 2))]
+    past.answers.set()
+    pages = [await task for [task] in asked]
+    assert [page.candles for page in pages] == [
+        [past.candles[0], past.candles[2]],
+        [past.candles[5]],
+        [past.candles[2], past.candles[4]],
+    ]
+    assert [page.after for page in pages] == [3, None, 5]
